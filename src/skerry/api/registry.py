@@ -1,0 +1,128 @@
+"""What the API server, the printers and the schema need to know of a kind.
+
+An object travels through the API server as the JSON value that the client sent (`Object`), so unknown fields survive;
+`Kind.model` (a `msgspec.Struct`, for built-in kinds the one of `lightkube-models`) says what is well-formed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from skerry.machinery.fielderrors import FieldError
+
+type_ = type
+Object = dict[str, Any]
+
+ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+READ_VERBS: Final = ("get", "list", "watch")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`. `priority` 0 is always printed, 1 with `-o wide`."""
+
+    name: str
+    cell: Callable[[Object, datetime], Any]
+    type: str = "string"
+    format: str = ""
+    priority: int = 0
+    description: str = ""
+
+
+def _nothing(_: Object) -> None:
+    return None
+
+
+def _valid(_new: Object, _old: Object | None) -> list[FieldError]:
+    return []
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One served kind. `default` fills an object in place; `validate` gets the old object on update, else None."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    model: type_[msgspec.Struct]
+    columns: Sequence[Column]
+    short_names: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    verbs: Sequence[str] = ALL_VERBS
+    subresources: Sequence[str] = ()  # "status", "log", "binding"
+    default: Callable[[Object], None] = _nothing
+    validate: Callable[[Object, Object | None], list[FieldError]] = _valid
+    warn: Callable[[Object, Object | None], list[str]] = field(default=lambda _new, _old: [])
+    # Events are stored once and served in two groups; all other kinds store what they serve.
+    stored_as: tuple[str, str] | None = None  # (group, plural)
+    to_storage: Callable[[Object], Object] | None = None
+    from_storage: Callable[[Object], Object] | None = None
+    # An open kind keeps unknown fields without complaint (status of InferenceService has preserve-unknown-fields).
+    open_fields: Sequence[str] = ()
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        return self.kind + "List"
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_resource(self) -> str:
+        """`inferenceservices.serving.kserve.io`, as errors and messages of kubectl name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def storage_key(self) -> str:
+        group, plural = self.stored_as or (self.group, self.plural)
+        return f"{group}/{plural}"
+
+    @property
+    def has_status(self) -> bool:
+        return "status" in self.subresources
+
+
+class Registry:
+    """All served kinds, found by resource path or by GroupVersionKind."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self._kinds = tuple(kinds)
+        self._by_plural = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
+        self._by_kind = {(kind.api_version, kind.kind): kind for kind in self._kinds}
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds)
+
+    def by_plural(self, group: str, version: str, plural: str) -> Kind | None:
+        return self._by_plural.get((group, version, plural))
+
+    def by_kind(self, api_version: str, kind: str) -> Kind | None:
+        return self._by_kind.get((api_version, kind))
+
+    def by_short_name(self, name: str) -> Kind | None:
+        """Find what a person typed: `isvc`, `inferenceservice`, `inferenceservices[.serving.kserve.io]`, any case."""
+        wanted = name.lower()
+        for kind in self._kinds:
+            names = {kind.plural, kind.singular, *kind.short_names, kind.group_resource}
+            if wanted in names:
+                return kind
+        return None
+
+    def groups(self) -> dict[str, list[str]]:
+        """Map each group to its versions, in order of registration."""
+        groups: dict[str, list[str]] = {}
+        for kind in self._kinds:
+            versions = groups.setdefault(kind.group, [])
+            if kind.version not in versions:
+                versions.append(kind.version)
+        return groups

@@ -1,0 +1,1 @@
+"""Kubernetes semantics without any kind: patches, selectors, quantities, tables, errors. Pure functions."""
