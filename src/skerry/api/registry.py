@@ -13,8 +13,9 @@ import msgspec
 
 from skerry.machinery.fielderrors import FieldError
 
-type_ = type
 Object = dict[str, Any]
+# Named here because `Column.type` hides the builtin inside the class bodies below.
+StructType = type[msgspec.Struct]
 
 ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 READ_VERBS: Final = ("get", "list", "watch")
@@ -49,7 +50,7 @@ class Kind:
     kind: str
     plural: str
     namespaced: bool
-    model: type_[msgspec.Struct]
+    model: StructType
     columns: Sequence[Column]
     short_names: Sequence[str] = ()
     categories: Sequence[str] = ()

@@ -1,0 +1,1 @@
+"""The web page. Comes with a later issue."""

@@ -1,0 +1,1 @@
+"""The composition root: reads the configuration, builds the rooms, runs them. Nothing imports it."""

@@ -1,0 +1,1 @@
+"""KServe's controllers; they know a Kubernetes API client and nothing else of the world."""

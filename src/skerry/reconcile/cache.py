@@ -7,7 +7,7 @@ pod with a random name, say) asks the API itself; everybody else reads here.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import httpx2
 import msgspec
@@ -52,7 +52,7 @@ class Cache(Generic[R]):
         optional: bool = False,
     ) -> None:
         """`optional`: a cluster without this kind (404) counts as one that has no objects of it; asked again later."""
-        self._client = client
+        self._client: Any = client  # lightkube's overloads cannot follow a type variable
         self._clock = clock
         self._kind = kind
         self._fields = dict(fields) if fields else None
@@ -109,7 +109,8 @@ class Cache(Generic[R]):
         for key, item in fresh.items():
             self._change(key, item)
         self._synced.set()
-        return listing.resourceVersion
+        version: str = listing.resourceVersion
+        return version
 
     async def _watch(self, version: str) -> None:
         scope = {} if issubclass(self._kind, GlobalResource) else {"namespace": "*"}
@@ -127,7 +128,7 @@ class Cache(Generic[R]):
             self._objects[key] = new
         if old is None and new is None:
             return
-        change = Change(old, new)
+        change: Change[R] = Change(old, new)
         for listener in self._listeners:
             listener(change)
 

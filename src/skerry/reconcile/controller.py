@@ -133,8 +133,9 @@ class Controller:
             level = log.debug if code in {404, 409} else log.warning
             level("reconcile failed", controller=self.name, key=str(key), error=str(error))
         except (httpx2.HTTPError, OSError) as error:
-            log.warning("reconcile failed", controller=self.name, key=str(key), error=f"{type(error).__name__}: {error}")
-        except Exception:  # noqa: BLE001 - a bug in one object must not stop the others
+            text = f"{type(error).__name__}: {error}"
+            log.warning("reconcile failed", controller=self.name, key=str(key), error=text)
+        except Exception:  # a bug met with one object must not stop the others
             log.exception("reconcile crashed", controller=self.name, key=str(key))
         else:
             self._failures.pop(key, None)

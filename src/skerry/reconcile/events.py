@@ -1,7 +1,6 @@
 """Events about objects, as `kubectl describe` shows them; a repeated event is counted, not repeated."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import httpx2
@@ -53,7 +52,7 @@ class Recorder:
             if error.status.code != 404:
                 raise
         else:
-            again: Mapping[str, Any] = {"count": (seen.count or 1) + 1, "lastTimestamp": now}
+            again: dict[str, Any] = {"count": (seen.count or 1) + 1, "lastTimestamp": now}
             await self._client.patch(Event, name, again, namespace=namespace)
             return
         source = EventSource(component=self._component, host=self._host)

@@ -1,0 +1,1 @@
+"""What kube-controller-manager, the scheduler and the route controllers would do."""

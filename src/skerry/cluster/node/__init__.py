@@ -1,0 +1,1 @@
+"""What the kubelet would do: pods become processes."""

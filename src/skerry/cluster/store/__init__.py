@@ -1,0 +1,1 @@
+"""Versioned objects in SQLite, with their history for watches."""
