@@ -1,1 +1,39 @@
-"""Versioned objects in SQLite, with their history for watches."""
+"""Versioned objects in SQLite, with their history for watches.
+
+Every write is one row in `objects` and one in `history`, in one transaction, under one new resourceVersion; it is
+acknowledged after the transaction is on the disk (`synchronous=FULL`, WAL). One thread writes and commits all writes
+that wait together, so sixteen clients share one flush. Readers see the last committed state.
+
+    StoreError
+      AlreadyExists       create of a key that is there
+      Missing             update or delete of a key that is not
+      Conflict            the object is at another version than the caller saw
+      Expired             a watch from a version whose history is compacted away, or a watcher too slow to follow
+      StoreFailed         the disk refused (full, read-only, damaged)
+"""
+
+from skerry.cluster.store.objects import (
+    AlreadyExists,
+    Conflict,
+    Event,
+    Expired,
+    Key,
+    Missing,
+    StoreError,
+    StoreFailed,
+)
+from skerry.cluster.store.store import Listing, Store, Watcher
+
+__all__ = [
+    "AlreadyExists",
+    "Conflict",
+    "Event",
+    "Expired",
+    "Key",
+    "Listing",
+    "Missing",
+    "Store",
+    "StoreError",
+    "StoreFailed",
+    "Watcher",
+]
