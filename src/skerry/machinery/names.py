@@ -1,0 +1,159 @@
+"""Names, label keys and values, and the rest of metadata, with Kubernetes' own messages.
+
+Facts: k8s.io/apimachinery `pkg/util/validation`, `pkg/api/validation`.
+"""
+
+import random
+import re
+from typing import Any, Final
+
+from skerry.machinery.fielderrors import FieldError, forbidden, invalid, required
+
+_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
+_LABEL_1035: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_QUALIFIED: Final = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_VALUE: Final = f"({_QUALIFIED})?"
+
+_ANNOTATIONS_LIMIT: Final = 256 * 1024
+# Without vowels and without characters that look alike, so that no word comes out.
+_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX: Final = 5
+_LONGEST_BASE: Final = 63 - _SUFFIX
+
+
+def is_dns1123_label(name: str) -> list[str]:
+    """Return what is wrong with a label such as a namespace's name."""
+    problems = _too_long(name, 63)
+    if not re.fullmatch(_LABEL, name):
+        problems.append(
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
+            "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+            f"'{_LABEL}')"
+        )
+    return problems
+
+
+def is_dns1123_subdomain(name: str) -> list[str]:
+    """Return what is wrong with a subdomain, the form of most names."""
+    problems = _too_long(name, 253)
+    if not re.fullmatch(_SUBDOMAIN, name):
+        problems.append(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+            "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+            f"'{_LABEL}(\\.{_LABEL})*')"
+        )
+    return problems
+
+
+def is_dns1035_label(name: str) -> list[str]:
+    """Return what is wrong with a Service's name."""
+    problems = _too_long(name, 63)
+    if not re.fullmatch(_LABEL_1035, name):
+        problems.append(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+            "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+            f"validation is '{_LABEL_1035}')"
+        )
+    return problems
+
+
+def is_qualified_name(name: str) -> list[str]:
+    """Return what is wrong with a label or annotation key, `[prefix/]name`."""
+    prefix, slash, last = name.rpartition("/")
+    problems: list[str] = []
+    if "/" in prefix:
+        whole = (
+            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            f"'{_QUALIFIED}') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        )
+        return [whole]
+    if slash:
+        if not prefix:
+            problems.append("prefix part must be non-empty")
+        else:
+            problems += [f"prefix part {problem}" for problem in is_dns1123_subdomain(prefix)]
+    if not last:
+        problems.append("name part must be non-empty")
+    elif len(last) > 63:
+        problems.append("name part must be no more than 63 bytes")
+    if not re.fullmatch(_QUALIFIED, last):
+        problems.append(
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            f"'{_QUALIFIED}')"
+        )
+    return problems
+
+
+def is_label_value(value: str) -> list[str]:
+    """Return what is wrong with the value of a label."""
+    problems = _too_long(value, 63)
+    if not re.fullmatch(_VALUE, value):
+        problems.append(
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+            "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+            f"validation is '({_QUALIFIED})?')"
+        )
+    return problems
+
+
+def validate_object_meta(meta: dict[str, Any], *, namespaced: bool) -> list[FieldError]:
+    """Return what is wrong with the metadata of any kind; a kind may ask more of its name than this."""
+    errors: list[FieldError] = []
+    name = meta.get("name", "")
+    if not name:
+        errors.append(required("metadata.name", "name or generateName is required"))
+    else:
+        errors += [invalid("metadata.name", name, problem) for problem in is_dns1123_subdomain(name)]
+    if namespaced:
+        namespace = meta.get("namespace", "")
+        errors += [invalid("metadata.namespace", namespace, problem) for problem in is_dns1123_label(namespace)]
+    elif meta.get("namespace"):
+        errors.append(forbidden("metadata.namespace", "not allowed on this type"))
+    return [*errors, *_label_errors(meta), *_annotation_errors(meta), *_finalizer_errors(meta)]
+
+
+def generate_name(base: str, source: random.Random) -> str:
+    """Return the base with five random characters, cut to fit a label."""
+    return base[:_LONGEST_BASE] + "".join(source.choice(_ALPHABET) for _ in range(_SUFFIX))
+
+
+def _label_errors(meta: dict[str, Any]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for key, value in (meta.get("labels") or {}).items():
+        errors += [invalid("metadata.labels", key, problem) for problem in is_qualified_name(key)]
+        if not isinstance(value, str):
+            errors.append(invalid("metadata.labels", value, f'the value of label "{key}" must be a string'))
+        else:
+            errors += [invalid("metadata.labels", value, problem) for problem in is_label_value(value)]
+    return errors
+
+
+def _annotation_errors(meta: dict[str, Any]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    size = 0
+    for key, value in (meta.get("annotations") or {}).items():
+        # Keys are checked in lower case: annotations may be written in any.
+        errors += [invalid("metadata.annotations", key, problem) for problem in is_qualified_name(key.lower())]
+        if not isinstance(value, str):
+            errors.append(invalid("metadata.annotations", value, f'the value of annotation "{key}" must be a string'))
+        else:
+            size += len(key) + len(value)
+    if size > _ANNOTATIONS_LIMIT:
+        detail = f"may not be more than {_ANNOTATIONS_LIMIT} bytes"
+        errors.append(FieldError("FieldValueTooLong", "metadata.annotations", f"Too long: {detail}"))
+    return errors
+
+
+def _finalizer_errors(meta: dict[str, Any]) -> list[FieldError]:
+    return [
+        invalid("metadata.finalizers", name, problem)
+        for name in meta.get("finalizers") or []
+        for problem in is_qualified_name(name)
+    ]
+
+
+def _too_long(name: str, limit: int) -> list[str]:
+    return [f"must be no more than {limit} bytes"] if len(name) > limit else []
