@@ -1,0 +1,32 @@
+"""Output of the command line: columns, YAML, JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from skerry.machinery.table import print_table
+
+
+def print_rows(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows with kubectl's spacing."""
+    click.echo(print_table(header, rows), nl=False)
+
+
+def dump(value: Any, output: str) -> str:
+    """Return JSON or YAML as kubectl prints it, without managedFields."""
+    plain = _without_managed_fields(value)
+    if output == "json":
+        return json.dumps(plain, indent=4, ensure_ascii=False)
+    import yaml
+
+    return yaml.safe_dump(plain, default_flow_style=False, allow_unicode=True, width=1_000_000).rstrip()
+
+
+def _without_managed_fields(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_managed_fields(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_managed_fields(item) for key, item in value.items() if key != "managedFields"}
+    return value

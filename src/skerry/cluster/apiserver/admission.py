@@ -1,0 +1,185 @@
+"""What happens to an object between the wire and the store.
+
+    create: type and names checked → metadata filled → defaults → hooks → validation
+    update: the parts that this path may not change are taken from the old object → defaults → hooks → validation
+
+Facts: k8s.io/apiserver `pkg/registry/rest` (strategies), `pkg/registry/generic/registry/store.go`.
+"""
+
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from skerry.api.registry import Kind, Object
+from skerry.cluster.apiserver.requests import Request, Target, WriteOptions
+from skerry.kit.clock import timestamp
+from skerry.machinery import names, status, strict
+from skerry.machinery.fielderrors import FieldError, forbidden, invalid
+
+# Metadata that only the server writes; a client's value is replaced by the stored one.
+_SERVER_OWNED: Final = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "managedFields",
+)
+
+Hook = Callable[[Kind, Object, Object | None], None]
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Prepares objects for the store. Hooks may change the new object or raise a `StatusError`."""
+
+    now: Callable[[], datetime]
+    hooks: Sequence[Hook] = ()
+
+    def create(self, kind: Kind, item: Object, namespace: str | None) -> Object:
+        """Prepare a new object; returns what to store."""
+        meta = item.setdefault("metadata", {})
+        if meta.get("resourceVersion"):
+            raise status.bad_request("resourceVersion should not be set on objects to be created")
+        for name in _SERVER_OWNED:
+            meta.pop(name, None)
+        meta["uid"] = str(uuid.uuid4())
+        meta["creationTimestamp"] = timestamp(self.now())
+        if namespace is not None:
+            meta["namespace"] = namespace
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = names.generate_name(meta["generateName"], random.SystemRandom())
+        if kind.has_status:
+            item.pop("status", None)
+            meta["generation"] = 1
+        kind.default(item)
+        self._admit(kind, item, None)
+        return item
+
+    def update(self, kind: Kind, new: Object, old: Object, subresource: str | None) -> Object:
+        """Prepare a changed object; returns what to store."""
+        meta, old_meta = new.setdefault("metadata", {}), old["metadata"]
+        if subresource == "status":
+            return {**old, "status": new.get("status", {}), "metadata": _status_meta(meta, old_meta)}
+        if subresource == "finalize":
+            spec = {**(old.get("spec") or {}), "finalizers": (new.get("spec") or {}).get("finalizers") or []}
+            return {**old, "spec": spec, "metadata": _status_meta(meta, old_meta)}
+        for name in _SERVER_OWNED:
+            if name in old_meta:
+                meta[name] = old_meta[name]
+            else:
+                meta.pop(name, None)
+        if kind.has_status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+        kind.default(new)
+        self._admit(kind, new, old)
+        if kind.has_status and _desired(new) != _desired(old):
+            meta["generation"] = old_meta.get("generation", 0) + 1
+        return new
+
+    def _admit(self, kind: Kind, new: Object, old: Object | None) -> None:
+        for hook in self.hooks:
+            hook(kind, new, old)
+        errors = [*strict.check(new, kind.model), *_meta_errors(kind, new, old)]
+        if not errors:
+            # A kind's own rules may rely on every field having its type.
+            errors = kind.validate(new, old)
+        if errors:
+            raise status.invalid(kind.kind, kind.group, new["metadata"].get("name", ""), errors)
+
+
+def check_identity(kind: Kind, item: Object, target: Target, request: Request) -> None:
+    """Refuse a body that names another kind, namespace or object than the path."""
+    if not item.get("apiVersion") and not item.get("kind"):
+        # Typed clients leave them out; the path says what they are.
+        item["apiVersion"], item["kind"] = kind.api_version, kind.kind
+    found = (item.get("apiVersion"), item.get("kind"))
+    if found != (kind.api_version, kind.kind):
+        raise status.bad_request(
+            f"{found[1] or '(no kind)'} in version {status.json_quote(str(found[0]))} cannot be handled as a "
+            f"{kind.kind}: the request was made to {request.path}"
+        )
+    meta = item.get("metadata")
+    if meta is None:
+        meta = item["metadata"] = {}
+    if not isinstance(meta, dict):
+        raise status.bad_request("metadata: want a map")
+    namespace = meta.get("namespace")
+    if target.namespace is not None and namespace and namespace != target.namespace:
+        raise status.bad_request(
+            f"the namespace of the provided object does not match the namespace sent on the request "
+            f"({namespace} vs {target.namespace})"
+        )
+    if not kind.namespaced and namespace:
+        meta.pop("namespace")
+    if target.name is not None and meta.get("name") and meta["name"] != target.name:
+        raise status.bad_request(
+            f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
+        )
+    if target.name is not None:
+        meta["name"] = target.name
+
+
+def check_fields(kind: Kind, item: Object, body: bytes | None, options: WriteOptions) -> None:
+    """Apply fieldValidation: unknown and duplicate fields are refused, warned about or ignored."""
+    if options.field_validation == "Ignore":
+        return
+    problems = strict.unknown_fields(item, kind.model, kind.open_fields)
+    if body is not None:
+        problems += strict.duplicate_fields(body)
+    if not problems:
+        return
+    if options.field_validation == "Strict":
+        text = ", ".join(problems)
+        raise status.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: {text}'
+        )
+    options.warnings.extend(problems)
+
+
+def check_types(kind: Kind, item: Object) -> None:
+    """Refuse values of the wrong JSON type; raises the 400 of a body that cannot be decoded."""
+    if (problem := strict.type_error(item, kind.model)) is not None:
+        raise status.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {problem}'
+        )
+
+
+def _status_meta(meta: Object, old_meta: Object) -> Object:
+    # A status update may not touch metadata; only the version it was made against matters.
+    kept = dict(old_meta)
+    if "resourceVersion" in meta:
+        kept["resourceVersion"] = meta["resourceVersion"]
+    return kept
+
+
+def _desired(item: Object) -> Object:
+    return {key: value for key, value in item.items() if key not in {"metadata", "status", "apiVersion", "kind"}}
+
+
+def _meta_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldError]:
+    meta = new["metadata"]
+    errors = names.validate_object_meta(meta, namespaced=kind.namespaced)
+    if old is not None:
+        errors += _immutable_meta(meta, old["metadata"])
+    return errors
+
+
+def _immutable_meta(meta: dict[str, Any], old: dict[str, Any]) -> list[FieldError]:
+    errors = [
+        invalid(f"metadata.{field}", meta.get(field, ""), "field is immutable")
+        for field in ("name", "namespace")
+        if meta.get(field, "") != old.get(field, "")
+    ]
+    if old.get("deletionTimestamp"):
+        added = [item for item in meta.get("finalizers") or [] if item not in (old.get("finalizers") or [])]
+        if added:
+            detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {added}"
+            errors.append(forbidden("metadata.finalizers", detail))
+    return errors

@@ -1,0 +1,206 @@
+"""The ASGI application: routes a request to its verb and writes the answer.
+
+Plain ASGI without a web framework: the paths are not a fixed table but Kubernetes' grammar, and a watch needs its
+chunks on the wire at once. Every error leaves as a `metav1.Status`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from skerry.api.registry import Registry
+from skerry.cluster.apiserver.admission import Admission, Hook
+from skerry.cluster.apiserver.auth import Tokens, user_of
+from skerry.cluster.apiserver.deleting import Deleter
+from skerry.cluster.apiserver.documents import Documents
+from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
+from skerry.cluster.apiserver.reading import Reader
+from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
+from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
+from skerry.cluster.apiserver.watching import WatchHandler
+from skerry.cluster.apiserver.writing import Writer
+from skerry.cluster.store import Store, StoreFailed
+from skerry.kit.clock import Clock
+from skerry.kit.log import logger
+from skerry.machinery import status
+from skerry.machinery.status import StatusError
+
+log = logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version"}
+
+
+@dataclass(frozen=True)
+class ApiServerParts:
+    """What the server is made of; the composition root fills it."""
+
+    store: Store
+    registry: Registry
+    clock: Clock
+    tokens: Tokens
+    read_logs: ReadLogs
+    hooks: Sequence[Hook] = ()
+
+
+class ApiServer:
+    """An ASGI application."""
+
+    def __init__(self, parts: ApiServerParts) -> None:
+        now = parts.clock.now
+        self._registry = parts.registry
+        self._tokens = parts.tokens
+        self._documents = Documents(parts.registry)
+        self._reader = Reader(parts.store, now)
+        self._watches = WatchHandler(parts.store, now)
+        self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks))
+        self._deleter = Deleter(parts.store, self._reader, now)
+        self._pods = PodApi(parts.store, self._reader, now, parts.read_logs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        reply = await self._answer(scope, receive)
+        if isinstance(reply, Stream):
+            await _send_stream(reply, receive, send)
+        else:
+            await _send_reply(reply, send, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply | Stream:
+        try:
+            headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            user = user_of(scope, headers, self._tokens)
+            if user is None and scope["path"] not in _OPEN_PATHS:
+                return error_reply(status.unauthorized())
+            query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
+            body = await _read_body(receive)
+            request = Request(scope["method"], unquote(scope["path"]), query, headers, body, user or "system:anonymous")
+            return await self._dispatch(request)
+        except StatusError as error:
+            return error_reply(error)
+        except StoreFailed as error:
+            log.error("store failed", error=str(error))
+            return error_reply(status.internal(str(error)))
+        except Exception as error:  # the client still gets a Status, the log gets the trace
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            return error_reply(status.internal(f"{type(error).__name__}: {error}"))
+
+    async def _dispatch(self, request: Request) -> Reply | Stream:
+        if request.path in {"/healthz", "/livez", "/readyz"}:
+            return text_reply("ok")
+        if (document := self._documents.find(request)) is not None:
+            return document
+        target = target_of(request.path, self._registry)
+        if target is None:
+            raise status.no_such_path()
+        return await self._resource(request, target)
+
+    async def _resource(self, request: Request, target: Target) -> Reply | Stream:
+        verb = _verb(request, target)
+        if target.subresource in {"log", "binding"}:
+            return await self._pod_subresource(request, target, verb)
+        if verb not in target.kind.verbs:
+            raise status.method_not_supported(target.kind.group_resource, verb)
+        match verb:
+            case "get":
+                return self._reader.get(request, target)
+            case "list":
+                return self._reader.list_objects(request, target)
+            case "watch":
+                return self._watches.watch(request, target)
+            case "create":
+                return await self._writer.create(request, target)
+            case "update":
+                return await self._writer.update(request, target)
+            case "patch":
+                return await self._writer.patch(request, target)
+            case "delete":
+                return await self._deleter.delete(request, target)
+            case _:
+                return await self._deleter.delete_collection(request, target)
+
+    async def _pod_subresource(self, request: Request, target: Target, verb: str) -> Reply | Stream:
+        if target.subresource == "log" and verb == "get":
+            return await self._pods.log(request, target)
+        if target.subresource == "binding" and verb == "create":
+            return await self._pods.bind(request, target)
+        raise status.method_not_supported(f"pods/{target.subresource}", verb)
+
+
+def _verb(request: Request, target: Target) -> str:
+    named = target.name is not None
+    match request.method:
+        case "GET" | "HEAD":
+            if request.flag("watch") and target.subresource is None:
+                return "watch"
+            return "get" if named else "list"
+        case "POST" if not named or target.subresource == "binding":
+            if target.kind.namespaced and target.namespace is None:
+                raise status.bad_request("the server requires a namespace for this request")
+            return "create"
+        case "PUT" if named:
+            return "update"
+        case "PATCH" if named:
+            return "patch"
+        case "DELETE" if target.subresource is None:
+            return "delete" if named else "deletecollection"
+    raise status.method_not_supported(target.kind.group_resource, request.method)
+
+
+async def _read_body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise status.bad_request("the client went away before the body was complete")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > BODY_LIMIT:
+            raise status.too_large(BODY_LIMIT)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _send_reply(reply: Reply, send: Send, *, head: bool) -> None:
+    headers = [
+        (b"content-type", reply.media_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"cache-control", b"no-cache, private"),
+        *((key.encode(), value.encode("latin-1")) for key, value in reply.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": reply.code, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+async def _send_stream(stream: Stream, receive: Receive, send: Send) -> None:
+    """Send chunks as they come; stop when the client leaves."""
+    headers = [(b"content-type", stream.media_type.encode()), (b"cache-control", b"no-cache, private")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    # An empty chunk makes the server write the head now: a watch may wait long for its first event.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(_send_chunks(stream, send))
+        leaving = group.create_task(_wait_for_disconnect(receive))
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
+        leaving.cancel()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send_chunks(stream: Stream, send: Send) -> None:
+    closing = contextlib.aclosing(stream.chunks)  # type: ignore[type-var]
+    async with closing as chunks:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

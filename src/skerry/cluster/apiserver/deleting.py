@@ -1,0 +1,199 @@
+"""delete and deletecollection: grace periods, finalizers, propagation, preconditions.
+
+An object goes at once unless something must happen first: a finalizer is left, a namespace has content, or a pod runs
+on a node. Then only its deletionTimestamp is set, and whoever is responsible removes it later.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from skerry.api.registry import Kind, Object
+from skerry.cluster.apiserver import printing
+from skerry.cluster.apiserver.reading import Reader, key_of, shown
+from skerry.cluster.apiserver.replies import Reply, json_reply
+from skerry.cluster.apiserver.requests import Request, Target, decode_json, write_options
+from skerry.cluster.apiserver.selection import selection_of
+from skerry.cluster.store import Conflict, Missing, Store
+from skerry.kit.clock import timestamp
+from skerry.machinery import status
+
+_ATTEMPTS: Final = 10
+_DEFAULT_GRACE: Final = 30
+
+Propagation = Literal["Orphan", "Background", "Foreground"]
+
+
+class Preconditions(msgspec.Struct, frozen=True):
+    """What must still hold for the delete to happen."""
+
+    uid: str | None = None
+    resourceVersion: str | None = None  # noqa: N815 - the wire's name
+
+
+class DeleteOptions(msgspec.Struct, frozen=True):
+    """`metav1.DeleteOptions`."""
+
+    gracePeriodSeconds: int | None = None  # noqa: N815
+    propagationPolicy: Propagation | None = None  # noqa: N815
+    orphanDependents: bool | None = None  # noqa: N815
+    preconditions: Preconditions | None = None
+    dryRun: list[str] | None = None  # noqa: N815
+
+
+class Deleter:
+    """The deleting verbs over a store."""
+
+    def __init__(self, store: Store, reader: Reader, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._reader = reader
+        self._now = now
+
+    async def delete(self, request: Request, target: Target) -> Reply:
+        options = _options(request)
+        item, gone = await self._delete(target, options, dry_run=_is_dry(request, options))
+        if not gone:
+            # 200 with the object: kubectl sees the deletionTimestamp and waits.
+            output = printing.output_of(request)
+            return json_reply(printing.one(target.kind, item, output, self._now()), media_type=output.media_type)
+        return json_reply(_success(target.kind, item))
+
+    async def delete_collection(self, request: Request, target: Target) -> Reply:
+        kind, options = target.kind, _options(request)
+        selection = selection_of(request, kind)
+        page = self._store.list_objects(kind.storage_key, target.namespace)
+        items = [shown(kind, msgspec.json.decode(data)) for data in page.items]
+        chosen = [item for item in items if selection.matches(item)]
+        dry_run = _is_dry(request, options)
+        for item in chosen:
+            meta = item["metadata"]
+            try:
+                await self._delete(Target(kind, meta.get("namespace"), meta["name"]), options, dry_run=dry_run)
+            except status.StatusError as error:
+                if error.code != 404:  # somebody else deleted it first: that is what was wanted
+                    raise
+        meta = {"resourceVersion": str(page.version)}
+        return json_reply(printing.many(kind, chosen, meta, printing.Output(), self._now()))
+
+    async def _delete(self, target: Target, options: DeleteOptions, *, dry_run: bool) -> tuple[Object, bool]:
+        kind = target.kind
+        for _ in range(_ATTEMPTS):
+            old = self._reader.fetch(target)
+            _check(kind, old, options)
+            new = marked(kind, old, options, self._now())
+            if dry_run:
+                return (old, True) if new is None else (new, False)
+            try:
+                if new is None:
+                    await self._store.delete(key_of(target), int(old["metadata"]["resourceVersion"]))
+                    return old, True
+                if new == old:
+                    return old, False
+                stored = kind.to_storage(new) if kind.to_storage else new
+                data = await self._store.update(key_of(target), stored, int(old["metadata"]["resourceVersion"]))
+                return shown(kind, msgspec.json.decode(data)), False
+            except Conflict:
+                continue
+            except Missing:
+                raise status.not_found(kind.group_resource, target.name or "") from None
+        raise status.conflict(kind.group_resource, target.name or "")
+
+
+def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Object | None:
+    """Return the object marked for deletion, or None when it can go at once."""
+    meta = dict(old["metadata"])
+    grace = _grace(kind, old, options)
+    finalizers = _finalizers(meta.get("finalizers") or [], options)
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    held_by_namespace = kind.plural == "namespaces" and bool((old.get("spec") or {}).get("finalizers"))
+    if not finalizers and not held_by_namespace and grace == 0:
+        return None
+    if not meta.get("deletionTimestamp"):
+        meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
+        meta["deletionGracePeriodSeconds"] = grace
+        if kind.has_status:
+            meta["generation"] = meta.get("generation", 0) + 1
+    elif grace < meta.get("deletionGracePeriodSeconds", 0):
+        # A second delete may shorten the grace period, never lengthen it.
+        meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
+        meta["deletionGracePeriodSeconds"] = grace
+    new = {**old, "metadata": meta}
+    if kind.plural == "namespaces":
+        new["status"] = {**(old.get("status") or {}), "phase": "Terminating"}
+    return new
+
+
+def _grace(kind: Kind, old: Object, options: DeleteOptions) -> int:
+    """Seconds that a pod on a node gets to end; every other object has none."""
+    spec = old.get("spec") or {}
+    if kind.plural != "pods" or not spec.get("nodeName"):
+        return 0
+    if (old.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+        return 0
+    if options.gracePeriodSeconds is not None:
+        return max(options.gracePeriodSeconds, 0)
+    grace: int = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+    return grace
+
+
+def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
+    policy = options.propagationPolicy
+    if policy is None and options.orphanDependents is not None:
+        policy = "Orphan" if options.orphanDependents else "Background"
+    if policy is None:
+        return present
+    kept = [name for name in present if name not in {"orphan", "foregroundDeletion"}]
+    wanted = {"Orphan": ["orphan"], "Foreground": ["foregroundDeletion"], "Background": []}[policy]
+    return kept + wanted
+
+
+def _options(request: Request) -> DeleteOptions:
+    body: dict[str, object] = {}
+    if request.body.strip():
+        decoded = decode_json(request.body)
+        if not isinstance(decoded, dict):
+            raise status.bad_request("the delete options are unrecognized: want a map")
+        body = decoded
+    grace = request.number("gracePeriodSeconds")
+    if grace is not None:
+        body.setdefault("gracePeriodSeconds", grace)
+    for name in ("propagationPolicy", "orphanDependents"):
+        if name in request.query:
+            body.setdefault(name, request.flag(name) if name == "orphanDependents" else request.query[name])
+    try:
+        return msgspec.convert(body, DeleteOptions)
+    except msgspec.ValidationError as error:
+        raise status.bad_request(f"invalid DeleteOptions: {error}") from None
+
+
+def _is_dry(request: Request, options: DeleteOptions) -> bool:
+    return write_options(request).dry_run or bool(options.dryRun)
+
+
+def _check(kind: Kind, old: Object, options: DeleteOptions) -> None:
+    wanted = options.preconditions
+    if wanted is None:
+        return
+    meta = old["metadata"]
+    if wanted.uid is not None and wanted.uid != meta["uid"]:
+        why = f"Precondition failed: UID in precondition: {wanted.uid}, UID in object meta: {meta['uid']}"
+        raise status.conflict(kind.group_resource, meta["name"], why)
+    if wanted.resourceVersion is not None and wanted.resourceVersion != meta["resourceVersion"]:
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {wanted.resourceVersion}, "
+            f"ResourceVersion in object meta: {meta['resourceVersion']}"
+        )
+        raise status.conflict(kind.group_resource, meta["name"], why)
+
+
+def _success(kind: Kind, item: Object) -> Object:
+    meta = item["metadata"]
+    details = {"name": meta["name"], "kind": kind.plural, "uid": meta["uid"]}
+    if kind.group:
+        details["group"] = kind.group
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

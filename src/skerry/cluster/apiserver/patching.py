@@ -1,0 +1,59 @@
+"""The patch types of the API: JSON patch, JSON merge patch, strategic merge patch."""
+
+from typing import Any, Final
+
+from skerry.api.merge_keys import MERGE_RULES
+from skerry.api.registry import Kind, Object
+from skerry.cluster.apiserver.requests import Request, decode_json
+from skerry.machinery import jsonpatch, status, strategic
+from skerry.machinery.merge import merge_patch
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+
+
+def patched(kind: Kind, old: Object, request: Request) -> Object:
+    """Apply the request's patch to the object.
+
+    Raises 415 for a patch type that the kind does not take, 400 or 422 for a patch that cannot be applied.
+    """
+    media_type = request.content_type
+    if media_type in APPLY_PATCH:
+        raise status.unsupported_media_type([JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH])
+    patch = decode_json(request.body)
+    if media_type == JSON_PATCH:
+        return _json_patched(kind, old, patch)
+    if not isinstance(patch, dict):
+        raise status.bad_request("the patch is unrecognized: want a map")
+    if media_type == MERGE_PATCH:
+        return _as_object(merge_patch(old, patch))
+    if media_type == STRATEGIC_PATCH and _is_built_in(kind):
+        try:
+            return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
+        except strategic.PatchError as error:
+            raise status.bad_request(str(error)) from None
+    # The real server gives this answer for custom resources, and kubectl then falls back to a merge patch.
+    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if _is_built_in(kind) else [])]
+    raise status.unsupported_media_type(offered)
+
+
+def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:
+    try:
+        return _as_object(jsonpatch.apply_json_patch(old, patch))
+    except jsonpatch.PatchError as error:
+        name = old["metadata"].get("name", "")
+        message = f"the server rejected our request due to an error in our request: {error}"
+        details = {"name": name, "group": kind.group, "kind": kind.plural}
+        raise status.StatusError(422, "Invalid", message, details) from None
+
+
+def _is_built_in(kind: Kind) -> bool:
+    return "." not in kind.group or kind.group.endswith(".k8s.io")
+
+
+def _as_object(value: Any) -> Object:
+    if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
+        raise status.bad_request("the patch does not leave an object with metadata")
+    return value

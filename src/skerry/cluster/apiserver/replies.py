@@ -1,0 +1,58 @@
+"""What goes back: a whole body, or a stream of chunks."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from skerry.machinery.status import StatusError
+
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole body."""
+
+    code: int
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A body of unknown length; the iterator is closed when the client leaves."""
+
+    chunks: AsyncIterator[bytes]
+    media_type: str = JSON
+
+
+def json_reply(value: Any, code: int = 200, media_type: str = JSON) -> Reply:
+    """Encode a value."""
+    return Reply(code, msgspec.json.encode(value), media_type)
+
+
+def error_reply(error: StatusError) -> Reply:
+    """Answer with the Status of an error."""
+    return json_reply(error.body(), error.code)
+
+
+def text_reply(text: str, code: int = 200) -> Reply:
+    """Answer with plain text."""
+    return Reply(code, text.encode(), "text/plain; charset=utf-8")
+
+
+def with_warnings(reply: Reply, warnings: list[str]) -> Reply:
+    """Add `Warning: 299` headers, which kubectl prints; several are joined into one header as RFC 9110 allows."""
+    if not warnings:
+        return reply
+    quoted = ", ".join(f'299 - "{_quoted(text)}"' for text in warnings)
+    return Reply(reply.code, reply.body, reply.media_type, {**reply.headers, "warning": quoted})
+
+
+def _quoted(text: str) -> str:
+    # A header is Latin-1 and one line; Kubernetes drops what is not.
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+    return plain.encode("ascii", "replace").decode()

@@ -1,0 +1,203 @@
+"""The local certificate authority, the API server's certificate, the tokens and the kubeconfig.
+
+`ensure` runs as a process of its own (`python -m skerry.daemon.certificates`): the cryptography library would otherwise
+stay in the daemon's memory for work that is done once. It makes what is missing and renews what ends within a month;
+the CA lasts twenty years, and certificates begin a day early, so that a clock that is behind does not refuse them.
+"""
+
+import base64
+import ipaddress
+import secrets
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from skerry.kit import files
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+_CA_DAYS: Final = 20 * 365
+_SERVER_DAYS: Final = 365
+_RENEW_DAYS: Final = 30
+_EARLY: Final = timedelta(days=1)
+ADMIN: Final = "system:admin"
+
+
+class Pki(msgspec.Struct, frozen=True):
+    """The files below the pki directory."""
+
+    directory: Path
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.directory / "ca.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        return self.directory / "apiserver.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.directory / "apiserver.key"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.directory / "admin.token"
+
+
+def needs_work(pki: Pki, names: Sequence[str], now: datetime) -> bool:
+    """Tell, without the cryptography library, whether `ensure` has something to do."""
+    present = (pki.ca_certificate, pki.ca_key, pki.server_certificate, pki.server_key, pki.admin_token)
+    if not all(path.exists() for path in present):
+        return True
+    try:
+        facts = msgspec.json.decode((pki.directory / "apiserver.json").read_bytes(), type=Facts)
+    except (OSError, msgspec.MsgspecError):
+        return True
+    return facts.names != sorted(names) or facts.renew_after < now
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the server certificate was made for, so that nobody needs to parse it."""
+
+    names: list[str]
+    renew_after: datetime
+
+
+def ensure(pki: Pki, names: Sequence[str], now: datetime) -> None:
+    """Make or renew the certificates; an existing CA and token are kept, so kubeconfigs go on working."""
+    files.private_directory(pki.directory)
+    if not pki.admin_token.exists():
+        files.replace(pki.admin_token, secrets.token_urlsafe(32).encode())
+    authority, key = _authority(pki, now)
+    _issue_server(pki, authority, key, names, now)
+
+
+def kubeconfig(pki: Pki, server: str) -> bytes:
+    """Return a kubeconfig for the administrator."""
+    authority = base64.b64encode(pki.ca_certificate.read_bytes()).decode()
+    token = pki.admin_token.read_text()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "skerry", "cluster": {"server": server, "certificate-authority-data": authority}}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "skerry", "context": {"cluster": "skerry", "user": "admin", "namespace": "default"}}],
+        "current-context": "skerry",
+        "preferences": {},
+    }
+    import yaml
+
+    return yaml.safe_dump(config, sort_keys=False).encode()
+
+
+def _authority(pki: Pki, now: datetime) -> "tuple[x509.Certificate, ec.EllipticCurvePrivateKey]":
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if pki.ca_certificate.exists() and pki.ca_key.exists():
+        certificate = x509.load_pem_x509_certificate(pki.ca_certificate.read_bytes())
+        loaded = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        return certificate, loaded
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("skerry-ca")
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - _EARLY).not_valid_after(now + timedelta(days=_CA_DAYS))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_key_usage(sign_certificates=True), critical=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
+    files.replace(pki.ca_key, _pem_key(key))
+    files.replace(pki.ca_certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    return certificate, key
+
+
+def _issue_server(
+    pki: Pki,
+    authority: "x509.Certificate",
+    authority_key: "ec.EllipticCurvePrivateKey",
+    names: Sequence[str],
+    now: datetime,
+) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    end = now + timedelta(days=_SERVER_DAYS)
+    builder = x509.CertificateBuilder().subject_name(_name("kube-apiserver")).issuer_name(authority.subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - _EARLY).not_valid_after(end)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(sign_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    certificate = builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA256())
+    facts = Facts(sorted(names), end - timedelta(days=_RENEW_DAYS))
+    # The facts go last: a crash before them means that all of this is done again.
+    (pki.directory / "apiserver.json").unlink(missing_ok=True)
+    files.replace(pki.server_key, _pem_key(key))
+    files.replace(pki.server_certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    files.replace(pki.directory / "apiserver.json", msgspec.json.encode(facts))
+
+
+def _alternatives(names: Sequence[str]) -> "list[x509.GeneralName]":
+    from cryptography import x509
+
+    found: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            found.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            found.append(x509.DNSName(name))
+    return found
+
+
+def _name(common_name: str) -> "x509.Name":
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _key_usage(*, sign_certificates: bool) -> "x509.KeyUsage":
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem_key(key: "ec.EllipticCurvePrivateKey") -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+if __name__ == "__main__":
+    ensure(Pki(Path(sys.argv[1])), sys.argv[2:], datetime.now(UTC))

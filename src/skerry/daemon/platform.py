@@ -1,0 +1,254 @@
+"""The composition root: builds every room and runs them in one task group.
+
+Order matters in three places only, and says so: the port is bound before anything is started (a busy port must end
+`skerry up` at once), the API server answers before the controllers list from it, and the daemon's facts are written
+when a client can use what they say.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import msgspec
+from lightkube import AsyncClient
+from lightkube.config.kubeconfig import SingleConfig
+from lightkube.config.models import Cluster, Context, User
+
+from skerry import manifests, operator
+from skerry.api.kinds import REGISTRY
+from skerry.cluster import controllers
+from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
+from skerry.cluster.apiserver.auth import Tokens, token_hash
+from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
+from skerry.cluster.apiserver.podapi import ReadLogs
+from skerry.cluster.apiserver.transport import InProcessTransport
+from skerry.cluster.controllers.route import assign_host
+from skerry.cluster.gateway.process import GatewayProcess
+from skerry.cluster.gateway.publisher import Publisher
+from skerry.cluster.node.agent import NodeAgent, NodeConfig
+from skerry.cluster.store import Store
+from skerry.daemon import certificates
+from skerry.daemon.config import Config
+from skerry.daemon.https import HttpsServer, bind
+from skerry.daemon.lock import DaemonFacts
+from skerry.daemon.manifests import ManifestApplier
+from skerry.daemon.paths import Paths
+from skerry.images.provider import ImageProvider
+from skerry.images.store import ImageStore
+from skerry.kit import files
+from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.log import logger
+from skerry.kit.processes import identify
+from skerry.machinery import status
+from skerry.reconcile import Caches, Manager
+
+log = logger(__name__)
+
+ADMIN: Final = certificates.ADMIN
+OPERATOR_NAMESPACE: Final = "redhat-ods-applications"
+PACKAGED: Final = manifests.packaged()
+_SHUTDOWN_SECONDS: Final = 45.0
+
+
+@dataclass(frozen=True)
+class _Rooms:
+    server: HttpsServer
+    transport: InProcessTransport
+    manager: Manager
+    node: NodeAgent
+    gateway: GatewayProcess
+
+
+class Platform:
+    """Everything that one daemon runs."""
+
+    def __init__(self, config: Config, paths: Paths, clock: Clock | None = None) -> None:
+        self._config = config
+        self._paths = paths
+        self._clock = clock or SystemClock()
+
+    async def run(self, ready: Callable[[DaemonFacts], None], stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then end the pods and the gateway too.
+
+        Raises `PortBusy`, `StoreFailed`, `OSError` when the platform cannot start.
+        """
+        self._make_directories()
+        api = self._config.api_server
+        listening = bind(api.listen_address, api.port, "apiServer.port")
+        gateway = self._gateway()
+        await gateway.check_address()
+        pki = await self._certificates()
+        store = Store.open(self._paths.store)
+        try:
+            await self._run_rooms(self._build(store, pki, listening, gateway), ready, stop)
+        finally:
+            store.close()
+            self._paths.daemon_facts.unlink(missing_ok=True)
+
+    def _build(
+        self, store: Store, pki: certificates.Pki, listening: socket.socket, gateway: GatewayProcess
+    ) -> "_Rooms":
+        node_logs = _NodeLogs()
+        app = self._api_server(store, pki, node_logs)
+        server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
+        transport = InProcessTransport(app, ADMIN)
+        client = _client(transport)
+        caches = Caches(client, self._clock)
+        manager = Manager(caches, self._clock)
+        node = self._node(client, caches, node_logs)
+        self._add_controllers(manager, client, gateway)
+        return _Rooms(server, transport, manager, node, gateway)
+
+    def _make_directories(self) -> None:
+        for directory in (self._paths.state, self._paths.run, self._paths.log, self._paths.store.parent):
+            files.private_directory(directory)
+
+    async def _certificates(self) -> certificates.Pki:
+        pki = certificates.Pki(self._paths.pki)
+        api = self._config.api_server
+        hosts = ["localhost", "127.0.0.1", "kubernetes.default.svc", *api.subject_alt_names]
+        names = sorted({*hosts, *([] if api.listen_address in {"0.0.0.0", "::"} else [api.listen_address])})  # noqa: S104
+        if certificates.needs_work(pki, names, datetime.now(UTC)):
+            log.info("certificates made", directory=str(pki.directory))
+            command = (sys.executable, "-m", "skerry.daemon.certificates", str(pki.directory), *names)
+            process = await asyncio.create_subprocess_exec(*command)
+            async with asyncio.timeout(60):
+                if await process.wait() != 0:
+                    raise OSError(f"cannot make certificates in {pki.directory}; the lines above say why")
+        return pki
+
+    def _api_server(self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs") -> ApiServer:
+        tokens = Tokens({token_hash(pki.admin_token.read_text()): ADMIN})
+        apps_domain = self._config.apps_domain
+
+        def route_host(kind: object, new: dict[str, object], old: object) -> None:
+            if getattr(kind, "plural", "") == "routes" and old is None:
+                assign_host(new, apps_domain)
+
+        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,))
+        return ApiServer(parts)
+
+    def _gateway(self) -> GatewayProcess:
+        ingress = self._config.ingress
+        return GatewayProcess(
+            run_dir=self._paths.run / "gateway",
+            log_dir=self._paths.log,
+            listen=f"{ingress.listen_address}:{ingress.ports.http}",
+        )
+
+    async def _run_rooms(self, rooms: "_Rooms", ready: Callable[[DaemonFacts], None], stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(self._keep_running(rooms, ready))
+            await stop.wait()
+            log.info("stopping", at_most_seconds=_SHUTDOWN_SECONDS)
+            async with asyncio.timeout(_SHUTDOWN_SECONDS):
+                await rooms.gateway.stop()
+                await rooms.node.stop_all()
+            running.cancel()
+
+    async def _keep_running(self, rooms: "_Rooms", ready: Callable[[DaemonFacts], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rooms.server.run())
+            await rooms.server.started()
+            await self._namespaces(rooms.transport)
+            await rooms.gateway.ensure()
+            group.create_task(rooms.gateway.run())
+            group.create_task(rooms.manager.run())
+            group.create_task(rooms.node.run())
+            group.create_task(self._manifests(rooms.transport))
+            facts = self._facts(rooms)
+            files.replace(self._paths.daemon_facts, msgspec.json.encode(facts))
+            ready(facts)
+
+    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
+        images = ImageProvider(ImageStore(self._paths.images), self._config.images.insecure_registries)
+        config = NodeConfig(
+            name=self._config.node.hostname_override,
+            state=self._paths.state / "node",
+            run=self._paths.run / "node",
+            log=self._paths.log / "pods",
+            images_d=(self._paths.etc / "images.d",),
+        )
+        agent = NodeAgent(client, caches, self._clock, config, images)
+        node_logs.read = agent.read_logs
+        return agent
+
+    def _add_controllers(self, manager: Manager, client: AsyncClient, gateway: GatewayProcess) -> None:
+        settings = controllers.ControllerSettings(
+            apps_domain=self._config.apps_domain,
+            ca_certificate=certificates.Pki(self._paths.pki).ca_certificate.read_text(),
+        )
+        controllers.add_all(manager, client, self._clock, settings)
+        operator.controllers(
+            manager, client, self._clock, namespace=OPERATOR_NAMESPACE, server_version=KUBERNETES_VERSION
+        )
+        Publisher(manager, gateway.table_file, gateway.notify, self._clock)
+
+    async def _namespaces(self, transport: InProcessTransport) -> None:
+        async with _http(transport) as http:
+            for name in ("default", "kube-system"):
+                await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
+
+    async def _manifests(self, transport: InProcessTransport) -> None:
+        release = manifests.load_release(PACKAGED / "release.json")
+        applier = ManifestApplier(
+            _http(transport), REGISTRY, lambda directory: manifests.render(directory, release), self._clock
+        )
+        await applier.run(self._manifest_directories())
+        log.info("manifests applied", count=applier.progress.applied)
+
+    def _manifest_directories(self) -> list[Path]:
+        configured = self._config.manifests.kustomize_paths
+        patterns = configured if configured is not None else [f"{PACKAGED}/*", f"{self._paths.etc}/manifests.d/*"]
+        found: list[Path] = []
+        for pattern in patterns:
+            paths = sorted(Path("/").glob(pattern.lstrip("/")))
+            found += [path for path in paths if (path / "kustomization.yaml").exists()]
+        return found
+
+    def _facts(self, rooms: "_Rooms") -> DaemonFacts:
+        api_url = f"https://{_reachable(self._config.api_server.listen_address)}:{rooms.server.port}"
+        files.replace(self._paths.kubeconfig, certificates.kubeconfig(certificates.Pki(self._paths.pki), api_url))
+        me = identify(os.getpid())
+        return DaemonFacts(
+            pid=me.pid,
+            start_time=me.start_time,
+            boot_id=me.boot_id,
+            api_url=api_url,
+            gateway_url=f"http://{_reachable(self._config.ingress.listen_address)}:{rooms.gateway.port}",
+            kubeconfig=str(self._paths.kubeconfig),
+            apps_domain=self._config.apps_domain,
+        )
+
+
+class _NodeLogs:
+    """The seam between `pods/log` and the node: filled when the node is built."""
+
+    def __init__(self) -> None:
+        self.read: ReadLogs | None = None
+
+    async def __call__(self, namespace: str, name: str, query: dict[str, str]) -> AsyncIterator[bytes]:
+        if self.read is None:
+            raise status.unavailable("the node is not started yet; try again")
+        return await self.read(namespace, name, query)
+
+
+def _client(transport: InProcessTransport) -> AsyncClient:
+    cluster = Cluster(server="http://in-process")
+    config = SingleConfig("in-process", Context(cluster="in-process", user="admin"), cluster, User())
+    return AsyncClient(config, transport=transport, trust_env=False, field_manager="skerry")
+
+
+def _http(transport: InProcessTransport) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=transport, base_url="http://in-process", timeout=10.0)
+
+
+def _reachable(address: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104
