@@ -1,0 +1,35 @@
+"""How long something took or lives, in the few characters of a table cell: `72s`, `2m3s`, `119m`, `3h5m`, `2d3h`.
+
+Fact: k8s.io/apimachinery `pkg/util/duration` HumanDuration. Two units are shown while the small one still matters.
+"""
+
+from datetime import timedelta
+
+
+def human_duration(elapsed: timedelta | float) -> str:
+    """Format a duration, seconds or a timedelta. Negative ones are `<invalid>`, but for a second of skew."""
+    seconds = int(elapsed.total_seconds() if isinstance(elapsed, timedelta) else elapsed)
+    if seconds < -1:
+        return "<invalid>"
+    if seconds < 120:
+        return f"{max(seconds, 0)}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 10:
+        return _two(minutes, "m", seconds % 60, "s")
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _two(days, "d", hours % 24, "h")
+    if days < 2 * 365:
+        return f"{days}d"
+    if days < 8 * 365:
+        return _two(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
