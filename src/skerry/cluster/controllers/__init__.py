@@ -1,1 +1,48 @@
-"""What kube-controller-manager, the scheduler and the route controllers would do."""
+"""What kube-controller-manager, the scheduler and OpenShift's route controllers would do.
+
+    deployment/          Deployment → ReplicaSets, roll-outs
+    replicaset           ReplicaSet → Pods
+    scheduling/          Pod → node
+    backends, endpointslice, endpoints   Service + Pods → addresses
+    route                host names and who may have them
+    pvc                  volume claims
+    garbage_collector    owner references
+    namespace            what a namespace is given, and how it is emptied
+    event_ttl            old events
+
+Each of them is a pure plan, which the tests are about, and a thin loop on `skerry.reconcile` that writes the plan. They
+meet only through objects in the API, so any of them can stop anywhere and go on from what is stored. Beside them are
+`ownership`, `selectors` and `pods` (facts about objects), `writes` (status patches, exact deletes) and `kinds`.
+"""
+
+from lightkube import AsyncClient
+
+from skerry.cluster.controllers.deployment import DeploymentController
+from skerry.cluster.controllers.endpoints import EndpointsController
+from skerry.cluster.controllers.endpointslice import EndpointSliceController
+from skerry.cluster.controllers.event_ttl import EventTtlController
+from skerry.cluster.controllers.garbage_collector import GarbageCollector
+from skerry.cluster.controllers.namespace import NamespaceController
+from skerry.cluster.controllers.pvc import VolumeClaimController
+from skerry.cluster.controllers.replicaset import ReplicaSetController
+from skerry.cluster.controllers.route import RouteController
+from skerry.cluster.controllers.scheduling import Scheduler
+from skerry.cluster.controllers.settings import ControllerSettings
+from skerry.kit.clock import Clock
+from skerry.reconcile import Manager
+
+__all__ = ["ControllerSettings", "add_all"]
+
+
+def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: ControllerSettings) -> None:
+    """Add every controller to the manager; they run when it does."""
+    DeploymentController(manager, client, clock)
+    ReplicaSetController(manager, client, clock)
+    Scheduler(manager, client, clock)
+    EndpointSliceController(manager, client, clock)
+    EndpointsController(manager, client, clock)
+    RouteController(manager, client, clock, settings.apps_domain)
+    VolumeClaimController(manager, client, clock)
+    GarbageCollector(manager, client, clock)
+    NamespaceController(manager, client, clock, settings.ca_certificate)
+    EventTtlController(manager, client, clock, settings.event_ttl_seconds)

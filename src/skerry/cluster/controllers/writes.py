@@ -1,0 +1,50 @@
+"""Two writes that lightkube does not offer as such: a status patch of what changed, a delete of one exact object."""
+
+from typing import Any
+
+import msgspec
+from lightkube import ApiError, AsyncClient
+from lightkube.types import CascadeType, PatchType
+
+from skerry.cluster.controllers.ownership import meta, name_of
+
+
+def status_changes(old: msgspec.Struct | None, new: msgspec.Struct) -> dict[str, Any]:
+    """Return the merge patch from the old status to the new one: {} when they are equal, null for what goes away."""
+    before = msgspec.to_builtins(old) if old is not None else {}
+    after = msgspec.to_builtins(new)
+    changed = {field: value for field, value in after.items() if before.get(field) != value}
+    return changed | dict.fromkeys(before.keys() - after.keys())
+
+
+async def patch_status(client: AsyncClient, item: Any, new: msgspec.Struct) -> None:
+    """Write the item's status where it differs from the one that was read; nothing is sent otherwise."""
+    changes = status_changes(item.status, new)
+    if changes:
+        await client.patch(
+            type(item).Status,
+            name_of(item),
+            {"status": changes},
+            namespace=meta(item).namespace,
+            patch_type=PatchType.MERGE,
+        )
+
+
+async def delete(client: AsyncClient, item: Any, *, cascade: CascadeType | None = None) -> bool:
+    """Delete exactly this object and tell whether it was there; a new object of the same name is left alone."""
+    metadata = meta(item)
+    options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": metadata.uid}}
+    if cascade is not None:
+        options["propagationPolicy"] = cascade.value
+    # lightkube's own delete() sends no body, and a precondition can stand nowhere else.
+    requests: Any = client._client  # noqa: SLF001
+    request = requests.prepare_request("delete", type(item), name=metadata.name, namespace=metadata.namespace)
+    request.data = options
+    try:
+        requests.raise_for_status(await requests.send(requests.build_adapter_request(request)))
+    except ApiError as error:
+        # 409: the name belongs to another object now, so the one that was meant is gone.
+        if error.status.code in {404, 409}:
+            return False
+        raise
+    return True
