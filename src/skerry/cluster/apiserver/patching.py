@@ -7,6 +7,7 @@ from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver.requests import Request, decode_json
 from skerry.machinery import jsonpatch, status, strategic
 from skerry.machinery.merge import merge_patch
+from skerry.machinery.patcherror import PatchError
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -32,7 +33,7 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
     if media_type == STRATEGIC_PATCH and _is_built_in(kind):
         try:
             return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
-        except strategic.PatchError as error:
+        except PatchError as error:
             raise status.bad_request(str(error)) from None
     # The real server gives this answer for custom resources, and kubectl then falls back to a merge patch.
     offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if _is_built_in(kind) else [])]
@@ -42,7 +43,7 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
 def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:
     try:
         return _as_object(jsonpatch.apply_json_patch(old, patch))
-    except jsonpatch.PatchError as error:
+    except PatchError as error:
         name = old["metadata"].get("name", "")
         message = f"the server rejected our request due to an error in our request: {error}"
         details = {"name": name, "group": kind.group, "kind": kind.plural}

@@ -1,0 +1,45 @@
+# The two that matter:  make demo  (see it work),  make test  (everything that CI runs).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: install demo test check bench fmt docs lock clean
+
+install: $(STAMP)  ## make .venv with Skerry, the model server and the development tools
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Skerry needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --editable '.[server,zstd]' --group dev
+	touch $@
+
+demo: $(STAMP)  ## start the platform, deploy a real classifier, classify a photograph (ONCE=1 exits afterwards)
+	$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+
+test: $(STAMP) check  ## everything that CI runs
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(STAMP)  ## style, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
+	for file in benchmarks/*.py; do $(BIN)/python $$file $(BENCH) || exit 1; done
+
+fmt: $(STAMP)  ## format the code
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+docs: $(STAMP)  ## rewrite the generated parts of the reference
+	$(BIN)/python docs/generate.py
+
+lock:  ## pin what is installed now
+	$(BIN)/python -m pip freeze --exclude-editable --exclude skerry | grep -v ' @ ' > requirements.lock
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) .demo
