@@ -145,9 +145,10 @@ def test_exact_labels() -> None:
         (
             {"matchExpressions": [{"operator": "Exists"}]},
             (
-                'key: Invalid value: "": name part must be non-empty; name part must consist of alphanumeric characters,'
-                " '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name', "
-                " or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+                'key: Invalid value: "": name part must be non-empty; '
+                "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+                "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+                "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
             ),
         ),
     ],
