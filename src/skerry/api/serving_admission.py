@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from skerry.api.registry import Object
 from skerry.api.wellknown import DEPLOYMENT_MODE_ANNOTATION, KSERVE_CONTAINER
-from skerry.machinery.fielderrors import FieldError, duplicate, forbidden, invalid, required
+from skerry.machinery.fielderrors import FieldError, duplicate, invalid, required
 
 RAW_DEPLOYMENT: Final = "RawDeployment"
 STANDARD: Final = "Standard"
@@ -154,7 +154,7 @@ def _name_errors(name: str) -> Iterator[FieldError]:
 
 
 def _annotation_errors(new: Object) -> Iterator[FieldError]:
-    chosen = (new["metadata"].get("annotations") or {}).get(AUTOSCALER_CLASS_ANNOTATION)
+    chosen = _scaler(new)
     if chosen is not None and chosen not in _AUTOSCALER_CLASSES:
         text = f"[{chosen}] is not a supported autoscaler class type"
         yield _said(f"metadata.annotations[{AUTOSCALER_CLASS_ANNOTATION}]", text)
@@ -236,12 +236,8 @@ def validate_serving_runtime(new: Object, _old: Object | None) -> list[FieldErro
     if spec.get("disabled"):
         return []
     errors = list(_priority_errors(new, spec))
-    containers = spec.get("containers") or []
-    if not containers:
+    if not spec.get("containers"):
         errors.append(required("spec.containers", f"a runtime needs a container called {KSERVE_CONTAINER}"))
-    elif all(container.get("name") != KSERVE_CONTAINER for container in containers):
-        names = [container.get("name") for container in containers]
-        errors.append(forbidden("spec.containers", f"one must be called {KSERVE_CONTAINER}; found {names}"))
     return errors
 
 
@@ -289,6 +285,9 @@ def warn_inference_service(new: Object, _old: Object | None) -> list[str]:
         least, most = part.get("minReplicas"), part.get("maxReplicas") or 0
         if most > max(1 if least is None else least, 1):
             warnings.append(f"{path}.maxReplicas is ignored: there is no autoscaler yet, minReplicas pods are run")
+        if least == 0 and _scaler(new) != "none":
+            text = f"{path}.minReplicas 0 means 1, unless the annotation {AUTOSCALER_CLASS_ANNOTATION} is none"
+            warnings.append(text)
     warnings += [
         f"spec.{field} is ignored: only the predictor is served yet" for field in _COMPONENTS[1:] if spec.get(field)
     ]
@@ -298,9 +297,15 @@ def warn_inference_service(new: Object, _old: Object | None) -> list[str]:
 
 
 def warn_serving_runtime(new: Object, _old: Object | None) -> list[str]:
-    """Name the fields of a runtime that are accepted and have no effect."""
+    """Name what of a runtime has no effect, or will only fail when an InferenceService uses it."""
     spec = new.get("spec") or {}
-    return ["spec.hostIPC is ignored, as KServe does"] if spec.get("hostIPC") else []
+    warnings = ["spec.hostIPC is ignored, as KServe does"] if spec.get("hostIPC") else []
+    names = [container.get("name") for container in spec.get("containers") or []]
+    if KSERVE_CONTAINER not in names and not spec.get("multiModel") and not spec.get("disabled"):
+        warnings.append(
+            f"no InferenceService can use this runtime: none of its containers is called {KSERVE_CONTAINER}"
+        )
+    return warnings
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -308,6 +313,11 @@ def warn_serving_runtime(new: Object, _old: Object | None) -> list[str]:
 
 def _mode(obj: Object) -> str:
     return str((obj.get("metadata", {}).get("annotations") or {}).get(DEPLOYMENT_MODE_ANNOTATION, ""))
+
+
+def _scaler(obj: Object) -> str | None:
+    chosen = (obj.get("metadata", {}).get("annotations") or {}).get(AUTOSCALER_CLASS_ANNOTATION)
+    return None if chosen is None else str(chosen)
 
 
 def _normal(mode: str) -> str:
