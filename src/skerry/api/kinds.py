@@ -1,0 +1,23 @@
+"""All kinds that the embedded API server serves, in the order in which discovery names their groups."""
+
+from typing import Final
+
+from skerry.api.apps import DEPLOYMENT, REPLICA_SET
+from skerry.api.core import CORE_KINDS
+from skerry.api.discovery import ENDPOINT_SLICE
+from skerry.api.events import EVENTS_EVENT
+from skerry.api.registry import Kind, Registry
+from skerry.api.route import ROUTE
+from skerry.api.serving import SERVING_KINDS
+
+# All but KServe's, whose defaults depend on the configuration.
+BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
+    *CORE_KINDS,
+    DEPLOYMENT,
+    REPLICA_SET,
+    EVENTS_EVENT,
+    ENDPOINT_SLICE,
+    ROUTE,
+)
+
+REGISTRY: Final = Registry((*BUILT_IN_KINDS, *SERVING_KINDS))

@@ -1,0 +1,181 @@
+"""What the API server fills into a pod or a pod template.
+
+A template gets less than a pod: the service account, the service links and the requests taken from limits belong to
+the pod alone, as on a real server, so that a Deployment read back differs from its manifest only where Kubernetes'
+own would.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from skerry.api import wellknown
+from skerry.api.quantities import canonical_quantities, canonical_quantity
+from skerry.api.registry import Object
+
+Spec = dict[str, Any]
+
+_FILE_MODE: Final = 0o644
+_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_PROBE_DEFAULTS: Final = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+_TOKEN_SECONDS: Final = 3600
+
+
+def default_pod(pod: Object) -> None:
+    """Fill a Pod."""
+    spec = pod.setdefault("spec", {})
+    default_pod_spec(spec)
+    if not spec.get("serviceAccountName"):
+        spec["serviceAccountName"] = wellknown.DEFAULT_SERVICE_ACCOUNT
+    _mirror_service_account(spec)
+    if spec.get("enableServiceLinks") is None:
+        spec["enableServiceLinks"] = True
+    for container in containers(spec):
+        _default_requests(container)
+    status = _branch(pod, "status")
+    status.setdefault("phase", "Pending")
+    status.setdefault("qosClass", quality_of_service(spec))
+
+
+def default_pod_template(template: Object) -> None:
+    """Fill the pod template of a Deployment or ReplicaSet."""
+    template.setdefault("metadata", {})
+    default_pod_spec(template.setdefault("spec", {}))
+
+
+def default_pod_spec(spec: Spec) -> None:
+    """Fill what a pod and a template share."""
+    _fill(
+        spec,
+        restartPolicy="Always",
+        dnsPolicy="ClusterFirst",
+        terminationGracePeriodSeconds=30,
+        schedulerName=wellknown.DEFAULT_SCHEDULER,
+    )
+    _branch(spec, "securityContext")
+    _mirror_service_account(spec)
+    for container in containers(spec):
+        _default_container(container)
+    for volume in spec.get("volumes") or []:
+        _default_volume(volume)
+
+
+def containers(spec: Spec) -> Iterator[dict[str, Any]]:
+    """All containers of a pod spec, init containers first."""
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        yield from spec.get(field) or []
+
+
+def pull_policy(image: str) -> str:
+    """Always for `:latest` or no tag at all, else IfNotPresent."""
+    if "@" in image:
+        return "IfNotPresent"
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return "Always" if not colon or tag == "latest" else "IfNotPresent"
+
+
+def quality_of_service(spec: Spec) -> str:
+    """Guaranteed, Burstable or BestEffort, from cpu and memory of all containers."""
+    asked = [container.get("resources") or {} for container in containers(spec)]
+    amounts = [(dict(one.get("requests") or {}), dict(one.get("limits") or {})) for one in asked]
+    if not any(name in part for pair in amounts for part in pair for name in ("cpu", "memory")):
+        return "BestEffort"
+    for requests, limits in amounts:
+        for name in ("cpu", "memory"):
+            if name not in limits or requests.get(name, limits[name]) != limits[name]:
+                return "Burstable"
+    return "Guaranteed"
+
+
+def _fill(target: Spec, **values: Any) -> None:
+    for key, value in values.items():
+        if target.get(key) is None or target[key] == "":
+            target[key] = value
+
+
+def _branch(parent: Spec, key: str) -> Spec:
+    """Return the object at a key; an absent one and an explicit null become an empty one."""
+    branch: Spec | None = parent.get(key)
+    if branch is None:
+        branch = parent[key] = {}
+    return branch
+
+
+def _mirror_service_account(spec: Spec) -> None:
+    # `serviceAccount` is the deprecated name of the same field; the server always shows both.
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if name:
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+
+
+def _default_container(container: Spec) -> None:
+    _fill(
+        container,
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+        imagePullPolicy=pull_policy(str(container.get("image") or "")),
+    )
+    canonical_quantities(_branch(container, "resources"), "limits", "requests")
+    for port in container.get("ports") or []:
+        _fill(port, protocol="TCP")
+    for name in _PROBES:
+        if container.get(name) is not None:
+            _default_probe(container[name])
+    for handler in (container.get("lifecycle") or {}).values():
+        _default_handler(handler or {})
+    for variable in container.get("env") or []:
+        source = variable.get("valueFrom") or {}
+        _default_field_ref(source)
+        if source.get("resourceFieldRef") is not None:
+            _fill(source["resourceFieldRef"], divisor="0")
+
+
+def _default_probe(probe: Spec) -> None:
+    for key, value in _PROBE_DEFAULTS.items():
+        if not probe.get(key):
+            probe[key] = value
+    _default_handler(probe)
+    if probe.get("grpc") is not None and probe["grpc"].get("service") is None:
+        probe["grpc"]["service"] = ""
+
+
+def _default_handler(handler: Spec) -> None:
+    if handler.get("httpGet") is not None:
+        _fill(handler["httpGet"], path="/", scheme="HTTP")
+
+
+def _default_field_ref(source: Spec) -> None:
+    if source.get("fieldRef") is not None:
+        _fill(source["fieldRef"], apiVersion="v1")
+
+
+def _default_requests(container: Spec) -> None:
+    resources = container["resources"]
+    for name, amount in (resources.get("limits") or {}).items():
+        _branch(resources, "requests").setdefault(name, amount)
+
+
+def _default_volume(volume: Spec) -> None:
+    if not any(value is not None for key, value in volume.items() if key != "name"):
+        volume["emptyDir"] = {}
+    for kind in ("configMap", "secret", "downwardAPI", "projected"):
+        source = volume.get(kind)
+        if source is not None and source.get("defaultMode") is None:
+            source["defaultMode"] = _FILE_MODE
+    for item in (volume.get("downwardAPI") or {}).get("items") or []:
+        _default_field_ref(item)
+    for source in (volume.get("projected") or {}).get("sources") or []:
+        _default_projection(source)
+    if volume.get("hostPath") is not None and volume["hostPath"].get("type") is None:
+        volume["hostPath"]["type"] = ""
+    if volume.get("image") is not None:
+        _fill(volume["image"], pullPolicy=pull_policy(str(volume["image"].get("reference") or "")))
+    if volume.get("emptyDir") is not None:
+        canonical_quantity(volume["emptyDir"], "sizeLimit")
+
+
+def _default_projection(source: Spec) -> None:
+    for item in (source.get("downwardAPI") or {}).get("items") or []:
+        _default_field_ref(item)
+    token = source.get("serviceAccountToken")
+    if token is not None and token.get("expirationSeconds") is None:
+        token["expirationSeconds"] = _TOKEN_SECONDS
