@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from skerry.images.display import human_size
 from skerry.images.errors import DamagedContent, ImageNotFound, StoreError
 from skerry.images.manifest import Descriptor, digest_of
 from skerry.kit.files import sync_directory
@@ -130,8 +131,8 @@ class BlobStore:
         free = disk.f_bavail * disk.f_frsize
         if needed > free:
             raise StoreError(
-                f"cannot store the image: it needs {needed / 1e6:.0f} MB below {self.incoming.parent}, "
-                f"{free / 1e6:.0f} MB is free; remove images (skerry model rm) or free the disk"
+                f"cannot store the image: it needs {human_size(needed)} below {self.incoming.parent}, "
+                f"{human_size(free)} is free; remove images (skerry model rm) or free the disk"
             )
 
 
@@ -162,15 +163,17 @@ class BlobWriter:
         self.size += len(data)
         return len(data)
 
-    def tell(self) -> int:
-        return self.size
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
 
     def commit(self, expected: Descriptor | None = None) -> Descriptor:
         """Check the blob, flush it and give it its name.
 
         Raises `DamagedContent` when it is not the expected one.
         """
-        digest = f"sha256:{self._hash.hexdigest()}"
+        digest = self.digest
         if expected and (digest, self.size) != (expected.digest, expected.size):
             raise DamagedContent(
                 f"cannot store blob {expected.digest}: {expected.size} bytes were announced, "

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from skerry.images.blobs import CHUNK
+from skerry.images.display import human_size
 from skerry.images.errors import DamagedContent, StoreError
 from skerry.images.layers import LayerStream
 
@@ -227,7 +228,7 @@ class Extraction:
         free = disk.f_bavail * disk.f_frsize
         if member.size > free:
             raise StoreError(
-                f"cannot unpack {member.name!r}: it has {member.size / 1e6:.0f} MB, {free / 1e6:.0f} MB is free; "
+                f"cannot unpack {member.name!r}: it has {human_size(member.size)}, {human_size(free)} is free; "
                 "remove images (skerry model rm) or free the disk"
             )
 

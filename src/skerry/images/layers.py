@@ -33,7 +33,7 @@ class LayerStream:
         self._diff_id = diff_id
         self._blob = _HashedBlob(blob, expected)
         first = self._blob.peek()
-        self._plain = not _compressed(first)
+        self._plain = compression(first) == "none"
         self._content = _decompressed(self._blob, first)
         self._diff = hashlib.sha256()
         self._rest = b""
@@ -117,15 +117,21 @@ class _HashedBlob:
             )
 
 
-def _compressed(first: bytes) -> bool:
-    return first.startswith((_GZIP_MAGIC, _ZSTD_MAGIC)) or first[1:4] == _ZSTD_SKIPPABLE
+def compression(first: bytes) -> str:
+    """Tell from its first bytes how content is compressed: gzip, zstd or none.
+
+    Media types are not asked: real manifests get them wrong, and the digests decide in the end.
+    """
+    if first.startswith(_GZIP_MAGIC):
+        return "gzip"
+    return "zstd" if first.startswith(_ZSTD_MAGIC) or first[1:4] == _ZSTD_SKIPPABLE else "none"
 
 
 def _decompressed(blob: _HashedBlob, first: bytes) -> Iterator[bytes]:
-    # By the first bytes and not by the media type: real manifests get it wrong, and the digests decide in the end.
-    if first.startswith(_GZIP_MAGIC):
+    kind = compression(first)
+    if kind == "gzip":
         return _gunzip(blob)
-    if _compressed(first):
+    if kind == "zstd":
         return _unzstd(blob)
     return iter(blob.read, b"")
 

@@ -102,8 +102,8 @@ class Config(Struct, frozen=True, omit_defaults=True):
 class _Kind(Struct, rename="camel"):
     media_type: str = ""
     schema_version: int = 0
-    manifests: msgspec.Raw | None = None
-    layers: msgspec.Raw | None = None
+    manifests: msgspec.Raw = msgspec.Raw(b"null")
+    layers: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def digest_of(data: bytes) -> str:
@@ -124,11 +124,12 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
                 "cannot read the image: its manifest is Docker's schema 1; push it again with a current tool"
             )
         # Bytes that can be read as both would mean different images to different tools.
-        if (kind.manifests is None) == (kind.layers is None):
+        is_index, is_manifest = (bytes(field) != b"null" for field in (kind.manifests, kind.layers))
+        if is_index == is_manifest:
             raise UnsupportedImage(
                 f"cannot read the image: {named or 'its manifest'} is neither a manifest nor an index"
             )
-        if kind.manifests is not None:
+        if is_index:
             return msgspec.json.decode(data, type=Index)
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:

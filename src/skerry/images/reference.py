@@ -23,6 +23,7 @@ _COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+_LOOPBACK: Final = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 _LONGEST_NAME: Final = 255
 
 
@@ -84,6 +85,11 @@ def parse_new_name(text: str) -> Reference:
     if not reference.short:
         return reference
     return Reference(LOCAL, _split(text)[0], reference.tag, "")
+
+
+def loopback(host: str) -> bool:
+    """Tell whether a host name or address (without a port) can only be this machine."""
+    return host in {LOCAL, "::1", "[::1]"} or host.endswith(f".{LOCAL}") or _LOOPBACK.fullmatch(host) is not None
 
 
 def _refuse_common_mistakes(text: str) -> None:

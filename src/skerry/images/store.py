@@ -46,6 +46,7 @@ from skerry.kit.log import logger
 log = logger(__name__)
 
 _STORED_AT: Final = "io.skerry.stored-at"
+_SOURCE_DIGEST: Final = "io.skerry.source-digest"
 _INDEX_PATIENCE: Final = 10.0
 _USE_PATIENCE: Final = 60.0
 _UNPACK_PATIENCE: Final = 600.0
@@ -62,6 +63,8 @@ class StoredImage(Struct, frozen=True):
     manifest: Manifest
     config: Config
     stored_at: datetime
+    source_digest: str = ""
+    """What the registry called it when it was pulled: its own digest, or that of an index around it."""
 
     @property
     def id(self) -> str:
@@ -136,12 +139,16 @@ class ImageStore:
                 log.warning("image in the store is damaged", image=_name(entry), error=error.message)
         return sorted(images, key=lambda image: (-image.created.timestamp(), image.name))
 
-    def record(self, reference: Reference, manifest: Descriptor, stored_at: datetime) -> StoredImage:
+    def record(
+        self, reference: Reference, manifest: Descriptor, stored_at: datetime, *, source_digest: str = ""
+    ) -> StoredImage:
         """Give a manifest, whose blobs are all here, a name; an image that had it loses it.
 
         Call it inside `adding`.
         """
         annotations = {REF_NAME: str(reference), _STORED_AT: stored_at.astimezone(UTC).isoformat(timespec="seconds")}
+        if source_digest:
+            annotations[_SOURCE_DIGEST] = source_digest
         entry = Descriptor(manifest.media_type, manifest.digest, manifest.size, annotations)
         image = self._image(entry)
         with self._changing() as entries:
@@ -304,8 +311,9 @@ class ImageStore:
         if not isinstance(manifest, Manifest):
             raise DamagedContent(f"cannot use {_name(entry)}: the store's entry is not one image; fetch it again")
         config = parse_config(self.blobs.read(manifest.config.digest))
-        stored_at = parse_time((entry.annotations or {}).get(_STORED_AT, ""))
-        return StoredImage(_name(entry), entry, manifest, config, stored_at)
+        annotations = entry.annotations or {}
+        stored_at = parse_time(annotations.get(_STORED_AT, ""))
+        return StoredImage(_name(entry), entry, manifest, config, stored_at, annotations.get(_SOURCE_DIGEST, ""))
 
 
 def _name(entry: Descriptor) -> str:
