@@ -1,0 +1,53 @@
+"""What an engine is to the rest of the server.
+
+An engine loads one version of a model. A loaded model tells its inputs and outputs and hands out slots; a slot is
+room for one inference at a time and is never used by two threads at once. Arrays that go in and come out are flat;
+the shapes travel beside them. Outputs belong to the caller: a slot may be used again at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from skerry.server.options import ModelOptions
+from skerry.server.tensors import Array, TensorSpec
+
+Values: TypeAlias = Array | list[bytes]
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Slot(Protocol):
+    """Room for one inference at a time."""
+
+    def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
+        """Run the model; inputs and outputs are in the order of its specs."""
+
+
+class LoadedModel(Protocol):
+    """One version of a model, ready to run."""
+
+    @property
+    def platform(self) -> str: ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """By name, as clients see them."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def slots(self) -> int:
+        """How many inferences at once are worth it."""
+
+    @property
+    def streams(self) -> int:
+        """How many the engine itself runs at once, for the metrics."""
+
+    def slot(self) -> Slot: ...
+
+
+class Engine(Protocol):
+    """Loads models; raises `LoadError` that names the file and the reason."""
+
+    def load(self, version: Path, options: ModelOptions) -> LoadedModel: ...

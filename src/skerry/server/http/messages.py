@@ -1,0 +1,50 @@
+"""A request as it was read, and a response as it will be written."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+JSON: Final = b"application/json"
+
+
+class Request(msgspec.Struct, gc=False):
+    """A whole request. Only the headers that some handler looks at are kept, their names in lower case."""
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Response(msgspec.Struct, gc=False):
+    """A whole response; `headers` are complete lines."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: bytes = b""
+
+
+class Later:
+    """A response that is still being worked on. The connection cancels `future` when the client leaves."""
+
+    __slots__ = ("future", "render")
+
+    def __init__(self, future: "asyncio.Future[Any]", render: Callable[["asyncio.Future[Any]"], Response]) -> None:
+        self.future = future
+        self.render = render
+
+
+Handler: TypeAlias = Callable[[Request], Response | Later]
+
+STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+
+
+def error(status: int, text: str, headers: bytes = b"") -> Response:
+    """The protocol's only form of an error: `{"error": text}`."""
+    return Response(status, msgspec.json.encode({"error": text}), JSON, headers)

@@ -1,0 +1,315 @@
+"""One connection.
+
+`httptools` calls back while bytes arrive; a complete request goes to the handler, which answers at once or later.
+Requests of a pipeline are answered in their order: while one is being worked on, those that follow wait in a list and
+the socket is not read. Nothing is trusted to end by itself: every state in which the client has the next move has a
+deadline, which one sweeper for all connections enforces, so an idle connection costs no timer.
+
+    idle (120 s) → head (10 s) → body (30 s without a byte) → working → writing (30 s without progress) → idle
+
+A client that hangs up cancels what is being worked on for it, and half a close counts as hanging up. A response is
+only written to a connection that is still open; the handler's work gives back what it holds in any case. After an
+error that leaves a part of the request unread, the response is followed by half a close and the rest is read and
+dropped for a moment: closing at once would reset the connection and take the response with it.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import httptools
+
+from skerry.server import log
+from skerry.server.http.messages import STATUS_LINES, Later, Request, Response, error
+
+if TYPE_CHECKING:
+    from skerry.server.http.listener import Listener
+
+IDLE_SECONDS: Final = 120.0
+HEAD_SECONDS: Final = 10.0
+READ_SECONDS: Final = 30.0
+WRITE_SECONDS: Final = 30.0
+LINGER_SECONDS: Final = 2.0
+MOST_HEAD_BYTES: Final = 64 << 10
+_NEVER: Final = float("inf")
+_KEPT_HEADERS: Final = frozenset(
+    {b"inference-header-content-length", b"content-type", b"content-length", b"content-encoding", b"expect"}
+)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_WORTH_JOINING: Final = 1 << 16
+_IDLE, _HEAD, _BODY = range(3)
+
+
+class Connection(asyncio.Protocol):
+    """Bytes to requests, responses to bytes."""
+
+    __slots__ = (
+        "_blocked",
+        "_body",
+        "_body_size",
+        "_current",
+        "_deaf",
+        "_head_bytes",
+        "_headers",
+        "_held",
+        "_listener",
+        "_parser",
+        "_phase",
+        "_target",
+        "_transport",
+        "_unsent",
+        "_waiting",
+        "_work",
+        "deadline",
+    )
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._parser = httptools.HttpRequestParser(self)
+        self._phase = _IDLE
+        self._deaf = False  # nothing more is read from this client
+        self._blocked = False  # the client does not take what is written
+        self._unsent = 0
+        self._held = 0  # bytes of bodies, until their response is written
+        self._work: Later | None = None
+        self._current: tuple[Request, bool]
+        self._waiting: deque[tuple[Request | Response, bool]] = deque()
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._head_bytes = 0
+        self.deadline = _NEVER
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        return self._phase != _IDLE or self._work is not None or bool(self._waiting)
+
+    def close_when_idle(self) -> None:
+        """Close now if nothing is going on; else the next response says that it is the last."""
+        if not self.busy:
+            self._transport.close()
+
+    def expire(self) -> None:
+        """The deadline is over: say so to a client that was sending, drop any other."""
+        if self._blocked and (size := self._transport.get_write_buffer_size()) < self._unsent:
+            self._unsent = size
+            self.deadline = self._listener.clock + WRITE_SECONDS
+        elif self._phase != _IDLE and not self._deaf:
+            self._refuse(error(408, "the request took too long to arrive"))
+        else:
+            self._transport.abort()
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._listener.opened(self)
+        self.deadline = self._listener.clock + IDLE_SECONDS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.closed(self)
+        self._listener.buffered -= self._held
+        self._held = 0
+        self._deaf = True
+        self._waiting.clear()
+        if self._work is not None:
+            self._work.future.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # the request was answered as it stood, and its response was the last
+        except httptools.HttpParserCallbackError as why:
+            log.exception("connection broke", error=type(why.__context__).__name__)
+            self._transport.abort()
+            return
+        except httptools.HttpParserError as why:
+            if not self._deaf:
+                self._refuse(error(400, f"the request is not valid HTTP: {why}"))
+            return
+        if self._phase == _BODY:
+            self.deadline = self._listener.clock + READ_SECONDS
+        elif self._phase == _HEAD:
+            self._count_head(len(data))
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self.deadline = self._listener.clock + WRITE_SECONDS
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self.deadline = self._listener.clock + IDLE_SECONDS
+        self._advance()
+
+    # What the parser calls. An exception must not leave these: the parser would wrap and hide it.
+
+    def on_message_begin(self) -> None:
+        self._phase = _HEAD
+        self._target = b""
+        self._headers = {}
+        self._body = []
+        self._body_size = 0
+        self._head_bytes = 0
+        if self._work is None:
+            self.deadline = self._listener.clock + HEAD_SECONDS
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        name = name.lower()
+        if name in _KEPT_HEADERS:
+            self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self._phase = _BODY
+        self._count_head(len(self._target))
+        headers = self._headers
+        if self._deaf or not headers:
+            return
+        length = headers.get(b"content-length")
+        if length is not None and not self._fits(int(length)):
+            return
+        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._work and not self._waiting:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        if self._deaf:
+            return
+        size = len(body)
+        self._held += size
+        self._listener.buffered += size
+        self._body_size += size
+        self._body.append(body)
+        if b"content-length" not in self._headers:
+            self._fits(self._body_size)
+
+    def on_message_complete(self) -> None:
+        if self._deaf:
+            return
+        self._phase = _IDLE
+        body = self._body
+        request = Request(
+            self._parser.get_method(), self._target, self._headers, body[0] if len(body) == 1 else b"".join(body)
+        )
+        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade() and not self._listener.draining
+        if not keep:
+            self._deaf = True
+        if self._work is None and not self._waiting and not self._blocked:
+            self._start(request, keep)
+        else:
+            self._waiting.append((request, keep))
+            self._transport.pause_reading()
+
+    def _count_head(self, more: int) -> None:
+        self._head_bytes += more
+        if self._head_bytes > MOST_HEAD_BYTES and not self._deaf:
+            self._refuse(error(431, f"the request's headers are larger than {MOST_HEAD_BYTES} bytes"))
+
+    def _fits(self, size: int) -> bool:
+        """Refuse a body that is too large for the server, or for the server at this moment."""
+        listener = self._listener
+        if size > listener.max_body:
+            self._refuse(error(413, f"the request's body is larger than {listener.max_body} bytes (--max_body_mib)"))
+        elif listener.buffered + size - self._body_size > listener.max_buffered:
+            self._refuse(error(503, "too many large requests at once; try again", b"retry-after: 1\r\n"))
+        else:
+            return True
+        return False
+
+    # From a request to its response.
+
+    def _start(self, request: Request, keep: bool) -> None:
+        try:
+            result = self._listener.handler(request)
+        except Exception as why:  # noqa: BLE001 - a defect in a handler is one answer, not the end of the server
+            result = _broken(why)
+        if isinstance(result, Response):
+            self._respond(request, result, keep)
+            return
+        self._work = result
+        self._current = (request, keep)
+        self.deadline = _NEVER
+        result.future.add_done_callback(self._worked)
+
+    def _worked(self, future: "asyncio.Future[Any]") -> None:
+        """The answer is there, or nobody wants it."""
+        work, self._work = self._work, None
+        if work is None or self._transport.is_closing() or future.cancelled():
+            return
+        try:
+            response = work.render(future)
+        except Exception as why:  # noqa: BLE001 - as above
+            response = _broken(why)
+        request, keep = self._current
+        self._respond(request, response, keep)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on with what waited, and read again when nothing does."""
+        while self._waiting and self._work is None and not self._blocked:
+            entry, keep = self._waiting.popleft()
+            if isinstance(entry, Response):
+                self._write(entry, head_only=False, keep=False)
+                self._linger()
+            else:
+                self._start(entry, keep)
+        if not self._waiting and not self._blocked and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _respond(self, request: Request, response: Response, keep: bool) -> None:
+        size = len(request.body)
+        self._held -= size
+        self._listener.buffered -= size
+        keep = keep and not self._listener.draining
+        self._write(response, head_only=request.method == b"HEAD", keep=keep)
+        if not keep:
+            self._deaf = True
+            self._waiting.clear()
+            self._transport.close()
+        elif not self._blocked:
+            self.deadline = self._listener.clock + (IDLE_SECONDS if self._phase == _IDLE else READ_SECONDS)
+
+    def _refuse(self, response: Response) -> None:
+        """Answer a request that is not read to its end, after those before it; the connection ends with it."""
+        self._deaf = True
+        if self._work is not None or self._waiting:
+            self._waiting.append((response, False))
+        else:
+            self._write(response, head_only=False, keep=False)
+            self._linger()
+
+    def _linger(self) -> None:
+        self.deadline = self._listener.clock + LINGER_SECONDS
+        self._phase = _IDLE
+        self._transport.write_eof()
+
+    def _write(self, response: Response, *, head_only: bool, keep: bool) -> None:
+        body = response.body
+        head = b"%bcontent-type: %b\r\ndate: %b\r\ncontent-length: %d\r\n%b%b\r\n" % (
+            STATUS_LINES[response.status],
+            response.content_type,
+            self._listener.date,
+            len(body),
+            response.headers,
+            b"" if keep else b"connection: close\r\n",
+        )
+        if head_only:
+            self._transport.write(head)
+        elif len(body) < _WORTH_JOINING:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+
+def _broken(why: Exception) -> Response:
+    log.exception("request broke", error=type(why).__name__)
+    return error(500, f"Internal server error: {type(why).__name__}")

@@ -1,0 +1,60 @@
+"""Versions of a model on disk: `<model_path>/<positive number>/<files>`, and the policy that picks among them.
+
+A `model_path` that does not exist yet is waited for: with a ModelCar the files can appear after the process. One that
+is there without a version in it is an error at once, and the text says what the directory should look like.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from skerry.server import log
+from skerry.server.errors import LoadError
+from skerry.server.options import VersionPolicy
+
+_LEADING_NUMBER: Final = re.compile(r"^\d+")  # OVMS reads `1abc` as 1
+_POLL_SECONDS: Final = 0.05
+
+
+def wait_for(path: Path, seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Return when the path exists; raise `LoadError` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    if not path.exists():
+        log.info("waiting for the model's directory", path=path, seconds=seconds)
+    while not path.exists():
+        if time.monotonic() >= deadline:
+            raise LoadError(f"Directory does not exist: {path} (waited {seconds:g} s); check model_path and its volume")
+        sleep(_POLL_SECONDS)
+
+
+def versions_of(path: Path) -> dict[int, Path]:
+    """All versions on disk. A single model file is version 1 of itself."""
+    if path.is_file():
+        return {1: path}
+    found: dict[int, Path] = {}
+    try:
+        directories = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    except OSError as why:
+        raise LoadError(f"cannot read {path}: {why.strerror}") from None
+    for directory in directories:
+        number = _LEADING_NUMBER.match(directory.name)
+        if number and int(number[0]) > 0:
+            found.setdefault(int(number[0]), directory)
+        elif not directory.name.startswith("."):
+            log.warning("Expected version directory name to be in number format", got=directory.name)
+    if not found:
+        held = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
+        raise LoadError(
+            f"No version found for model in path: {path} holds {held}; expected {path}/1/ with the model's files"
+        )
+    return found
+
+
+def chosen(policy: VersionPolicy, present: Iterable[int]) -> list[int]:
+    """The versions to serve, newest first."""
+    newest_first = sorted(present, reverse=True)
+    if policy.specific is not None:
+        return [version for version in newest_first if version in policy.specific]
+    return newest_first if policy.latest is None else newest_first[: policy.latest]

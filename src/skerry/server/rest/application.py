@@ -1,0 +1,144 @@
+"""Every path of the REST interface.
+
+| method, path | answer |
+|---|---|
+| GET /v2 | name, version and extensions of the server |
+| GET /v2/health/live | 200 while the event loop turns |
+| GET /v2/health/ready | 200 when every model asked for can answer, else 503 |
+| GET /v2/models/M[/versions/V] | metadata |
+| GET /v2/models/M[/versions/V]/ready | 200 without a body; 503 while it loads; 404 |
+| POST /v2/models/M[/versions/V]/infer | inference |
+| GET /metrics | Prometheus text; 404 without --metrics_enable |
+
+Where OVMS answers with 406, 412 or with 500 for a client's mistake, this interface says 405 and 400.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+
+from skerry.server.byte_inputs import Reading, reading_of
+from skerry.server.dataplane import DataPlane
+from skerry.server.errors import (
+    InferenceFailed,
+    InvalidRequest,
+    NotReady,
+    ServingError,
+    TimedOut,
+    TooLarge,
+    UnknownModel,
+    UnsupportedContent,
+)
+from skerry.server.http.messages import Later, Request, Response, error
+from skerry.server.model_metrics import ServerMetrics
+from skerry.server.registry import ServedVersion
+from skerry.server.rest.reading import JSON_ONLY, Encoding, read_picture, read_request
+from skerry.server.rest.routes import Endpoint, Route, Routes
+from skerry.server.rest.writing import write_response
+from skerry.server.tensors import InferRequest, InferResponse
+
+_STATUS: Final[Mapping[type[ServingError], int]] = {
+    InvalidRequest: 400,
+    TooLarge: 413,
+    UnsupportedContent: 415,
+    UnknownModel: 404,
+    NotReady: 503,
+    TimedOut: 504,
+    InferenceFailed: 500,
+}
+_PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
+_INTERFACE: Final = "REST"
+
+
+class Application:
+    """A handler of requests over the data plane."""
+
+    def __init__(self, plane: DataPlane, metrics: ServerMetrics | None) -> None:
+        """Without metrics there is no `/metrics`."""
+        self._plane = plane
+        self._metrics = metrics
+        self._routes = Routes()
+
+    def handle(self, request: Request) -> Response | Later:
+        """Answer a request, now or later."""
+        received_at = time.perf_counter()
+        route = self._routes.find(request.target)
+        if route is None:
+            return error(404, f"there is nothing at {request.target.decode('ascii', 'replace')}")
+        if request.method not in route.methods:
+            allowed = b", ".join(route.methods)
+            text = f"Unsupported method: use {allowed.decode()} here"
+            return error(405, text, b"allow: %b\r\n" % allowed)
+        try:
+            if route.endpoint is Endpoint.INFER:
+                return self._infer(request, route, received_at)
+            return self._answer(route)
+        except ServingError as why:
+            return response_of(why)
+
+    def _answer(self, route: Route) -> Response:
+        match route.endpoint:
+            case Endpoint.LIVE:
+                return Response()
+            case Endpoint.READY:
+                return Response() if self._plane.ready() else error(503, "Server is not ready", b"retry-after: 1\r\n")
+            case Endpoint.MODEL_READY:
+                self._plane.model_ready(route.model, route.version, _INTERFACE)
+                return Response()
+            case Endpoint.MODEL:
+                metadata = self._plane.metadata(route.model, route.version, _INTERFACE)
+                return Response(body=msgspec.json.encode(metadata))
+            case Endpoint.METRICS:
+                if self._metrics is None:
+                    return error(404, "metrics are off; start the server with --metrics_enable")
+                return Response(body=self._metrics.text().encode(), content_type=_PROMETHEUS)
+            case _:
+                return Response(body=msgspec.json.encode(server_metadata()))
+
+    def _infer(self, request: Request, route: Route, received_at: float) -> Response | Later:
+        served = self._plane.find(route.model, route.version)
+        try:
+            inference, encoding = _read(request, served, received_at)
+        except ServingError:
+            self._plane.count_failure(served, _INTERFACE, "ModelInfer")
+            raise
+        answer = self._plane.infer(served, inference, _INTERFACE)
+        if isinstance(answer, InferResponse):
+            return write_response(answer, encoding)
+        return Later(answer, partial(_render, encoding))
+
+
+def server_metadata() -> dict[str, Any]:
+    """Who answers, and which extensions of the protocol it has."""
+    return {"name": "skerry", "version": version("skerry"), "extensions": ["binary_tensor_data"]}
+
+
+def response_of(why: ServingError) -> Response:
+    """The code and the body for what went wrong."""
+    status = next(_STATUS[kind] for kind in type(why).__mro__ if kind in _STATUS)
+    headers = b"retry-after: %d\r\n" % why.retry_after if isinstance(why, NotReady) else b""
+    return error(status, str(why), headers)
+
+
+def _read(request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
+    headers = request.headers
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise UnsupportedContent("request bodies must not be compressed")
+    if headers.get(b"content-type", b"").startswith(b"image/"):
+        inputs = served.model.inputs
+        if len(inputs) != 1 or reading_of(inputs[0]) is not Reading.PICTURES:
+            raise UnsupportedContent(f"{served.name} does not take a picture by itself: see its metadata")
+        return read_picture(request.body, inputs[0].name, received_at), JSON_ONLY
+    return read_request(request.body, headers.get(b"inference-header-content-length"), received_at)
+
+
+def _render(encoding: Encoding, done: "asyncio.Future[InferResponse]") -> Response:
+    try:
+        return write_response(done.result(), encoding)
+    except ServingError as why:
+        return response_of(why)

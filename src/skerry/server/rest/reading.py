@@ -1,0 +1,272 @@
+"""The body of an inference request: JSON, JSON with binary tensors behind it, or a picture by itself.
+
+Small JSON is parsed with msgspec, which checks types while it reads. Tensors of numbers in large JSON go from text to
+an array by simdjson (`rest/large.py`). Both know the same types: an integer has no `.0`, a boolean is no number.
+Binary tensors are not copied: their values are views on the body.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+import numpy as np
+
+from skerry.server.errors import InvalidRequest
+from skerry.server.rest import large
+from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, Tensor, byte_strings, element_count
+
+_NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
+_MOST_NESTED: Final = 100
+
+Parameters: TypeAlias = dict[str, str | bool | int | float]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class Input(msgspec.Struct):
+    """An input as written; its data are left as text until the datatype is known."""
+
+    name: str
+    shape: list[_Size]
+    datatype: str
+    parameters: Parameters = {}
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Output(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class Body(msgspec.Struct):
+    """The JSON of an inference request; unknown fields are ignored."""
+
+    inputs: Annotated[list[Input], msgspec.Meta(min_length=1)]
+    outputs: list[Output] = []
+    id: str = ""
+    parameters: Parameters = {}
+
+
+class Encoding(msgspec.Struct, frozen=True):
+    """How the client wants its answer: its own words back, and which outputs as raw bytes."""
+
+    id: str = ""
+    parameters: Parameters = {}
+    binary: frozenset[str] = frozenset()
+    """Names of outputs; with `all_binary` it is the exceptions."""
+    all_binary: bool = False
+
+    def is_binary(self, name: str) -> bool:
+        return (name in self.binary) is not self.all_binary
+
+
+JSON_ONLY: Final = Encoding()
+_decode_body: Final = msgspec.json.Decoder(Body).decode
+_decode_any: Final = msgspec.json.Decoder().decode
+
+
+def _element(datatype: str) -> Any:
+    """What an element of JSON data may be. msgspec knows no bounds beyond 64 bits; NumPy checks those."""
+    match datatype:
+        case "BOOL":
+            return bool
+        case "FP16" | "FP32" | "FP64":
+            return float
+        case "INT64" | "UINT64":
+            return int
+    bounds = np.iinfo(DTYPES[datatype])
+    return Annotated[int, msgspec.Meta(ge=int(bounds.min), le=int(bounds.max))]
+
+
+_LISTS: Final[dict[str, Any]] = {BYTES: list[str]} | {name: list[_element(name)] for name in DTYPES}  # type: ignore[misc]
+_DECODERS: Final = {name: msgspec.json.Decoder(kind).decode for name, kind in _LISTS.items()}
+
+
+def read_request(body: bytes, header_length: bytes | None, received_at: float) -> tuple[InferRequest, Encoding]:
+    """Read the body of `/infer`; `header_length` is the value of `Inference-Header-Content-Length`."""
+    size = len(body) if header_length is None else _header_size(header_length, len(body))
+    arrays = None
+    if size >= large.WORTHWHILE and (parts := large.parse(body[:size])) is not None:
+        parsed, arrays = _convert(parts.rest), parts.data
+    else:
+        parsed = _decode(body if header_length is None else memoryview(body)[:size])
+    tail = _Tail(memoryview(body)[size:], extended=header_length is not None)
+    inputs = [
+        Tensor(
+            item.name,
+            item.datatype,
+            tuple(item.shape),
+            _values(item, None if arrays is None else arrays[index], tail, last=index == len(parsed.inputs) - 1),
+        )
+        for index, item in enumerate(parsed.inputs)
+    ]
+    tail.check_end()
+    names = [output.name for output in parsed.outputs]
+    return InferRequest(inputs=inputs, outputs=names, received_at=received_at), _encoding(parsed)
+
+
+def read_picture(body: bytes, name: str, received_at: float) -> InferRequest:
+    """A picture as the whole body, for a model's only input."""
+    return InferRequest(inputs=[Tensor(name, BYTES, (1,), [body])], received_at=received_at)
+
+
+def _header_size(text: bytes, available: int) -> int:
+    if not text.isdigit():
+        raise InvalidRequest("Inference-Header-Content-Length header is invalid and couldn't be parsed")
+    size = int(text)
+    if size > available:
+        raise InvalidRequest(
+            f"Inference-Header-Content-Length header exceeds actual payload length - {size} of {available} bytes"
+        )
+    return size
+
+
+def _decode(json: bytes | memoryview) -> Body:
+    try:
+        return _decode_body(json)
+    except msgspec.ValidationError as why:
+        raise _structure_error(why) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise InvalidRequest(f"The file is not valid json - {why}") from None
+
+
+def _convert(rest: Any) -> Body:
+    try:
+        return msgspec.convert(rest, Body)
+    except msgspec.ValidationError as why:
+        raise _structure_error(why) from None
+
+
+def _structure_error(why: msgspec.ValidationError) -> InvalidRequest:
+    text = str(why)
+    if "required field `inputs`" in text:
+        return InvalidRequest("Invalid JSON structure, missing inputs")
+    if text.startswith("Expected `object`") and " - at " not in text:
+        return InvalidRequest("Request body should be JSON object")
+    if ".parameters" in text or "key in `$" in text:
+        return InvalidRequest(f"Could not parse request parameters - {text}")
+    if "$.outputs" in text:
+        return InvalidRequest(f"Could not parse output content. - {text}")
+    return InvalidRequest(f"{_NDARRAY} - {text}")
+
+
+def _encoding(body: Body) -> Encoding:
+    default = body.parameters.get("binary_data_output") is True
+    exceptions = frozenset(
+        output.name for output in body.outputs if output.parameters.get("binary_data", default) is not default
+    )
+    # What the protocol itself reads from the parameters is not the client's to get back.
+    echoed = {key: value for key, value in body.parameters.items() if key != "binary_data_output"}
+    if not (body.id or echoed or exceptions or default):
+        return JSON_ONLY
+    return Encoding(id=body.id, parameters=echoed, binary=exceptions, all_binary=default)
+
+
+class _Tail:
+    """The binary tensors behind the JSON, taken off in the order of the inputs."""
+
+    def __init__(self, data: memoryview, *, extended: bool) -> None:
+        self._data = data
+        self.extended = extended
+
+    def take(self, size: int, name: str) -> memoryview:
+        if size > len(self._data):
+            raise InvalidRequest(
+                "Received buffer size is smaller than binary_data_size parameter indicates"
+                f" - {size} bytes expected, {len(self._data)} left; input name: {name}"
+            )
+        taken, self._data = self._data[:size], self._data[size:]
+        return taken
+
+    def rest(self) -> memoryview:
+        return self.take(len(self._data), "")
+
+    def check_end(self) -> None:
+        if self.extended and len(self._data):
+            raise InvalidRequest(f"{len(self._data)} bytes follow the last tensor; check binary_data_size and shapes")
+
+
+def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool) -> Array | list[bytes]:
+    if item.datatype not in _DECODERS:
+        raise InvalidRequest(
+            f"Could not parse input content. Unsupported data precision detected - {item.datatype};"
+            f" input name: {item.name}"
+        )
+    count = element_count(item.shape)
+    size = item.parameters.get("binary_data_size")
+    if array is None and item.data is msgspec.UNSET:
+        return _binary(item, size, count, tail, last=last)
+    if size is not None:
+        raise InvalidRequest(
+            f"Request contains values both in binary data and in content value - input name: {item.name}"
+        )
+    values = _listed(item) if array is None else _numbers(item, array)
+    if len(values) != count:
+        raise InvalidRequest(
+            "Invalid number of values in tensor proto container"
+            f" - Expected: {count} values; Actual: {len(values)} values; input name: {item.name}"
+        )
+    return values
+
+
+def _binary(item: Input, size: object, count: int, tail: _Tail, *, last: bool) -> Array | list[bytes]:
+    if not tail.extended:
+        raise InvalidRequest(
+            f"{_NDARRAY} - input {item.name} has no data; binary data need the header Inference-Header-Content-Length"
+        )
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise InvalidRequest(f"binary_data_size parameter is invalid and cannot be parsed - input name: {item.name}")
+    if item.datatype == BYTES:
+        if size is None and not last:
+            raise InvalidRequest(f"{_NDARRAY} - input {item.name} needs binary_data_size: only the last may go without")
+        return byte_strings(tail.rest() if size is None else tail.take(size, item.name), count)
+    dtype = DTYPES[item.datatype]
+    expected = count * dtype.itemsize
+    if size is not None and size != expected:
+        raise InvalidRequest(
+            f"Invalid content size of tensor proto - Expected: {expected} bytes; Actual: {size} bytes;"
+            f" input name: {item.name}"
+        )
+    data = tail.take(expected, item.name)
+    if item.datatype == "BOOL":  # any byte but zero is true; NumPy would keep the byte
+        return np.frombuffer(data, np.uint8).astype(np.bool_)
+    return np.frombuffer(data, dtype)
+
+
+def _listed(item: Input) -> Array | list[bytes]:
+    """Values from JSON text, flat or nested."""
+    assert not isinstance(item.data, msgspec.UnsetType)
+    try:
+        try:
+            values = _DECODERS[item.datatype](item.data)
+        except msgspec.ValidationError:
+            # Nested perhaps: flatten it and judge again.
+            values = msgspec.convert(list(_flat(_decode_any(item.data), 0)), _LISTS[item.datatype])
+        if item.datatype == BYTES:
+            return [value.encode() for value in values]
+        with np.errstate(over="ignore"):  # beyond FP32 or FP16 is infinity, as everywhere
+            return np.array(values, DTYPES[item.datatype])
+    except (msgspec.ValidationError, OverflowError, RecursionError) as why:
+        raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None
+
+
+def _flat(value: Any, depth: int) -> Iterator[Any]:
+    if not isinstance(value, list):
+        yield value
+    elif depth > _MOST_NESTED:
+        raise RecursionError("the data are nested too deeply")
+    else:
+        for element in value:
+            yield from _flat(element, depth + 1)
+
+
+def _numbers(item: Input, array: large.Numbers) -> Array | list[bytes]:
+    """Values from simdjson."""
+    try:
+        if item.datatype in {"BOOL", BYTES}:
+            values = msgspec.convert(list(_flat(array.as_list(), 0)), _LISTS[item.datatype])
+            return [value.encode() for value in values] if item.datatype == BYTES else np.array(values, np.bool_)
+        return large.numbers(array, DTYPES[item.datatype])
+    except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as why:
+        raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None

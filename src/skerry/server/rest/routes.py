@@ -1,0 +1,84 @@
+"""Paths to endpoints.
+
+Model servers are asked for the same few paths again and again, so what a path means is looked up, not parsed, from the
+second time on. The memory is bounded: a client that invents paths empties it, no more.
+"""
+
+import enum
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+
+_REMEMBERED: Final = 4096
+
+
+class Endpoint(enum.Enum):
+    """What can be asked for."""
+
+    SERVER = enum.auto()
+    LIVE = enum.auto()
+    READY = enum.auto()
+    METRICS = enum.auto()
+    MODEL = enum.auto()
+    MODEL_READY = enum.auto()
+    INFER = enum.auto()
+
+
+class Route(msgspec.Struct, frozen=True):
+    """An endpoint, and the model that the path names; an empty version means the default one."""
+
+    endpoint: Endpoint
+    model: str = ""
+    version: str = ""
+
+    @property
+    def methods(self) -> tuple[bytes, ...]:
+        return (b"POST",) if self.endpoint is Endpoint.INFER else (b"GET", b"HEAD")
+
+
+_FIXED: Final = {
+    "v2": Route(Endpoint.SERVER),
+    "v2/health/live": Route(Endpoint.LIVE),
+    "v2/health/ready": Route(Endpoint.READY),
+    "metrics": Route(Endpoint.METRICS),
+}
+_OF_MODEL: Final = {(): Endpoint.MODEL, ("ready",): Endpoint.MODEL_READY, ("infer",): Endpoint.INFER}
+
+
+class Routes:
+    """Remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Route | None] = {}
+
+    def find(self, target: bytes) -> Route | None:
+        """Return the route of a request target, None for a path that means nothing."""
+        try:
+            return self._known[target]
+        except KeyError:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            route = self._known[target] = _parse(target)
+            return route
+
+
+def _parse(target: bytes) -> Route | None:
+    try:
+        path = target.partition(b"?")[0].partition(b"#")[0].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    if path.startswith(("http://", "https://")):  # absolute form, as a proxy sends it
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    path = path.strip("/")
+    if path in _FIXED:
+        return _FIXED[path]
+    match path.split("/"):
+        case ["v2", "models", name, "versions", version, *rest] if name and version:
+            endpoint = _OF_MODEL.get(tuple(rest))
+        case ["v2", "models", name, *rest] if name:
+            version = ""
+            endpoint = _OF_MODEL.get(tuple(rest))
+        case _:
+            return None
+    return Route(endpoint, unquote(name), version) if endpoint else None

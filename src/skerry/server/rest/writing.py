@@ -1,0 +1,49 @@
+"""The answer to an inference: compact JSON, and raw tensors behind it where they were asked for.
+
+Floats are written by orjson with the fewest digits that read back as the same number. JSON has no NaN and no infinity:
+they become `null`; a client that needs them asks for binary output.
+"""
+
+from typing import Any, Final
+
+import orjson
+
+from skerry.server.errors import InvalidRequest
+from skerry.server.http.messages import Response
+from skerry.server.rest.reading import Encoding
+from skerry.server.tensors import InferResponse, Tensor, join_byte_strings
+
+_BINARY: Final = b"application/octet-stream"
+
+
+def write_response(answer: InferResponse, encoding: Encoding) -> Response:
+    """Encode an answer as its client asked."""
+    document: dict[str, Any] = {"model_name": answer.model_name, "model_version": answer.model_version}
+    if encoding.id:
+        document["id"] = encoding.id
+    if encoding.parameters:
+        document["parameters"] = encoding.parameters
+    raw: list[bytes] = []
+    document["outputs"] = [_output(tensor, encoding, raw) for tensor in answer.outputs]
+    json = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not raw:
+        return Response(body=json)
+    header = b"inference-header-content-length: %d\r\n" % len(json)
+    return Response(body=b"".join((json, *raw)), content_type=_BINARY, headers=header)
+
+
+def _output(tensor: Tensor, encoding: Encoding, raw: list[bytes]) -> dict[str, Any]:
+    head: dict[str, Any] = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
+    values = tensor.values
+    if encoding.is_binary(tensor.name):
+        data = join_byte_strings(values) if isinstance(values, list) else values.tobytes()
+        raw.append(data)
+        return head | {"parameters": {"binary_data_size": len(data)}}
+    return head | {"data": _texts(tensor.name, values) if isinstance(values, list) else values}
+
+
+def _texts(name: str, values: list[bytes]) -> list[str]:
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"output {name} holds bytes that are no text; ask for it with binary_data") from None

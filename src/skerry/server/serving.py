@@ -1,0 +1,130 @@
+"""The composition root: builds the rooms of the server, and runs them from the first socket to the last response.
+
+    listen → answer probes with 503 → import the libraries → load the models → ready → SIGTERM → drain → end
+
+The port is open after a tenth of a second, so a busy port is reported at once and liveness never waits for a model.
+On SIGTERM readiness turns to 503 first and every response asks its client to go elsewhere; after `--drain_seconds`
+the sockets close, running requests get up to `--shutdown_seconds` to finish, then the process ends. A second signal
+ends it at once.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from skerry.server import log
+from skerry.server.background import in_thread
+from skerry.server.errors import StartError
+from skerry.server.http.listener import Listener
+from skerry.server.model_metrics import ServerMetrics
+from skerry.server.options import Options
+from skerry.server.rest.starting import starting
+
+if TYPE_CHECKING:
+    from skerry.server.dataplane import DataPlane
+    from skerry.server.engines import Engine
+
+_BODIES_AT_ONCE = 2  # how many of the largest bodies may be in memory
+
+
+async def serve(options: Options, started_at: float) -> None:
+    """Serve until a signal comes; raises `StartError` when it cannot begin."""
+    metrics = ServerMetrics(options.metrics_list)
+    listener = Listener(
+        starting, max_body=options.max_body_bytes, max_buffered=_BODIES_AT_ONCE * options.max_body_bytes
+    )
+    await listener.listen(options.rest_addresses, options.rest_port)
+    log.info("REST server listening", addresses=",".join(options.rest_addresses), port=options.rest_port)
+    if options.grpc_port:
+        log.warning("gRPC is not served yet", port=options.grpc_port)
+    stopped = _stop_on_signals()
+    server = _Server(options, metrics, listener)
+    failures: list[StartError] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            start = group.create_task(server.start(started_at))
+            await stopped.wait()
+            start.cancel()
+    except* StartError as why:
+        failures += [failure for failure in why.exceptions if isinstance(failure, StartError)]
+    if failures:
+        raise failures[0]
+    await server.drain()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event for the first signal; the second ends the process."""
+    stopped = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopped.is_set():
+            os._exit(1)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stopped
+
+
+class _Server:
+    """What lives from the first import to the last response."""
+
+    def __init__(self, options: Options, metrics: ServerMetrics, listener: Listener) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._listener = listener
+        self._plane: DataPlane | None = None
+
+    async def start(self, started_at: float) -> None:
+        """Import what is heavy, let the real handler in, load the models."""
+        engine = await in_thread(_import_engine)
+        from skerry.server.dataplane import DataPlane
+        from skerry.server.execution import Limits
+        from skerry.server.loading import Loader
+        from skerry.server.registry import Registry
+        from skerry.server.rest.application import Application
+
+        options = self._options
+        registry = Registry()
+        registry.declare(options.model.name)
+        self._plane = DataPlane(registry)
+        self._listener.handler = Application(self._plane, self._metrics if options.metrics else None).handle
+        limits = Limits(options.max_queue, options.request_timeout_seconds)
+        await Loader(engine, registry, self._metrics, limits).load(options.model, options.model_wait_seconds)
+        log.info("ready", took=round(time.time() - started_at, 3))
+        if "NHWC" in options.model.layout.upper():
+            # Laid out for pictures, so it will get some: better now than inside of the first request.
+            await in_thread(_import_opencv)
+        if options.poll_seconds:
+            log.debug("versions are read once, at start", file_system_poll_wait_seconds=options.poll_seconds)
+
+    async def drain(self) -> None:
+        """Say that we are leaving, finish what is running, leave."""
+        log.info("draining")
+        self._listener.draining = True
+        if self._plane is not None:
+            self._plane.draining = True
+        await asyncio.sleep(self._options.drain_seconds)
+        await self._listener.close(self._options.shutdown_seconds)
+        log.info("stopped")
+
+
+def _import_engine() -> "Engine":
+    """The imports that take the time; done in a thread they leave the loop free to answer."""
+    import_module("skerry.server.loading")
+    import_module("skerry.server.rest.application")
+    from skerry.server.engines.openvino import OpenVino
+
+    return OpenVino()
+
+
+def _import_opencv() -> None:
+    from skerry.server.pictures import opencv
+
+    try:
+        opencv()
+    except ImportError as why:
+        log.warning("OpenCV is missing: pictures cannot be decoded", reason=why)
