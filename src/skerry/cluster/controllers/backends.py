@@ -12,8 +12,7 @@ from lightkube.models.core_v1 import ObjectReference, ServicePort
 from lightkube.resources.core_v1 import Pod, Service
 
 from skerry.cluster.controllers import pods as pod_facts
-from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.selectors import contains
+from skerry.cluster.controllers.ownership import deleting, labels_of, meta, name_of
 
 
 class Port(NamedTuple):
@@ -60,15 +59,21 @@ def selects(service: Service) -> bool:
     return spec is not None and bool(spec.selector) and spec.type != "ExternalName"
 
 
+def selected(service: Service, pod: Pod) -> bool:
+    """Tell whether the Service has a selector and the pod's labels match it."""
+    wanted = (service.spec.selector if service.spec else None) or {}
+    return bool(wanted) and wanted.items() <= labels_of(pod).items()
+
+
 def behind(service: Service, pods: Iterable[Pod]) -> list[Backend]:
     """Return the selected pods that have an address and have not ended, in order of address."""
     spec = service.spec
-    if spec is None or not spec.selector:
+    if spec is None:
         return []
-    found = []
+    found: list[Backend] = []
     for pod in pods:
         address = pod.status.podIP if pod.status else None
-        if address and not pod_facts.finished(pod) and contains(meta(pod).labels, spec.selector):
+        if address and not pod_facts.finished(pod) and selected(service, pod):
             serving, terminating = pod_facts.ready(pod), deleting(pod)
             ready = bool(spec.publishNotReadyAddresses) or (serving and not terminating)
             found.append(Backend(pod, address, serving, terminating, ready))

@@ -19,9 +19,8 @@ from lightkube.types import PatchType
 
 from skerry.api.wellknown import ENDPOINTSLICE_MANAGED_BY_LABEL as MANAGED_BY
 from skerry.api.wellknown import SERVICE_NAME_LABEL as SERVICE_NAME
-from skerry.cluster.controllers.backends import Backend, Groups, Port, behind, grouped, headless, selects
-from skerry.cluster.controllers.ownership import controlled_by, controller_reference, deleting, meta, name_of
-from skerry.cluster.controllers.selectors import contains
+from skerry.cluster.controllers.backends import Backend, Groups, Port, behind, grouped, headless, selected, selects
+from skerry.cluster.controllers.ownership import controlled_by, controller_reference, deleting, labels_of, meta, name_of
 from skerry.cluster.controllers.writes import delete
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
@@ -103,11 +102,7 @@ class EndpointSliceController:
 def services_of(pod: Pod, services: Cache[Service]) -> list[Key]:
     """Return the Services that select the pod."""
     namespace = meta(pod).namespace or ""
-    return [
-        Key(namespace, name_of(service))
-        for service in services.in_namespace(namespace)
-        if service.spec and service.spec.selector and contains(meta(pod).labels, service.spec.selector)
-    ]
+    return [Key(namespace, name_of(service)) for service in services.in_namespace(namespace) if selected(service, pod)]
 
 
 def _service_of_slice(item: EndpointSlice) -> list[Key]:
@@ -119,7 +114,7 @@ def _service_of_slice(item: EndpointSlice) -> list[Key]:
 
 def _own(service: Service, slices: Sequence[EndpointSlice]) -> list[EndpointSlice]:
     marks = {SERVICE_NAME: name_of(service), MANAGED_BY: MANAGER}
-    own = [item for item in slices if contains(meta(item).labels, marks) and controlled_by(item, service)]
+    own = [item for item in slices if marks.items() <= labels_of(item).items() and controlled_by(item, service)]
     return sorted(own, key=name_of)
 
 

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from lightkube import ApiError, AsyncClient
-from lightkube.models.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
+from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 from lightkube.types import PatchType
 
-from skerry.cluster.controllers.selectors import matches
+from skerry.machinery.selectors import LabelSelector
 
 R = TypeVar("R", bound=Any)
 
@@ -29,6 +29,11 @@ def meta(item: Any) -> ObjectMeta:
 def name_of(item: Any) -> str:
     """Return the name of an object that came from the API."""
     return meta(item).name or ""
+
+
+def labels_of(item: Any) -> dict[str, str]:
+    """Return the labels, {} where there are none."""
+    return meta(item).labels or {}
 
 
 def deleting(item: Any) -> bool:
@@ -75,7 +80,7 @@ def claim(owner: Any, selector: LabelSelector, items: Iterable[R]) -> Claim[R]:
     adopt: list[R] = []
     release: list[R] = []
     for item in items:
-        matching = matches(selector, meta(item).labels)
+        matching = selector.matches(labels_of(item))
         if controlled_by(item, owner):
             if matching:
                 owned.append(item)

@@ -23,13 +23,14 @@ from skerry.cluster.controllers.ownership import (
     controller_of,
     controller_reference,
     deleting,
+    labels_of,
     meta,
     name_of,
     settle,
 )
-from skerry.cluster.controllers.selectors import contains, empty, matches
 from skerry.cluster.controllers.writes import delete, patch_status
 from skerry.kit.clock import Clock
+from skerry.machinery.selectors import EVERYTHING, label_selector
 from skerry.reconcile import Again, Cache, Controller, Key, Manager, Recorder
 from skerry.reconcile.controller import owner_key
 
@@ -78,7 +79,7 @@ def new_status(
     conditions = _conditions(replica_set.status, failure, now)
     return ReplicaSetStatus(
         replicas=len(pods),
-        fullyLabeledReplicas=sum(contains(meta(pod).labels, labels) for pod in pods) or None,
+        fullyLabeledReplicas=sum(labels.items() <= labels_of(pod).items() for pod in pods) or None,
         readyReplicas=sum(map(pod_facts.ready, pods)) or None,
         availableReplicas=len(available) or None,
         observedGeneration=meta(replica_set).generation,
@@ -129,7 +130,7 @@ class ReplicaSetController:
     async def reconcile(self, key: Key) -> Again | None:
         """Create or delete what is missing or too many, then say what there is."""
         replica_set = self._replica_sets.get(key.namespace, key.name)
-        if replica_set is None or empty(replica_set.spec.selector):
+        if replica_set is None or label_selector(replica_set.spec.selector) == EVERYTHING:
             return None
         claimed = _claim(replica_set, self._pods.in_namespace(key.namespace))
         if plan(replica_set, (*claimed.owned, *claimed.adopt)):
@@ -183,12 +184,12 @@ class ReplicaSetController:
         return [
             Key(namespace, name_of(each))
             for each in self._replica_sets.in_namespace(namespace)
-            if matches(each.spec.selector, meta(pod).labels)
+            if label_selector(each.spec.selector).matches(labels_of(pod))
         ]
 
 
 def _claim(replica_set: ReplicaSet, pods: Sequence[Pod]) -> Claim[Pod]:
-    return claim(replica_set, replica_set.spec.selector, filter(pod_facts.active, pods))
+    return claim(replica_set, label_selector(replica_set.spec.selector), filter(pod_facts.active, pods))
 
 
 def _wanted(replica_set: ReplicaSet) -> int:

@@ -22,14 +22,15 @@ from skerry.cluster.controllers.ownership import (
     claim,
     controlled_by,
     controller_of,
+    labels_of,
     meta,
     name_of,
     settle,
 )
-from skerry.cluster.controllers.selectors import empty, matches
 from skerry.cluster.controllers.writes import delete, patch_status
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
+from skerry.machinery.selectors import EVERYTHING, label_selector
 from skerry.reconcile import Again, Cache, Controller, Key, Manager, Recorder
 from skerry.reconcile.controller import owner_key
 
@@ -58,11 +59,12 @@ class DeploymentController:
         deployment = self._deployments.get(key.namespace, key.name)
         if deployment is None:
             return None
-        if empty(deployment.spec.selector):
+        selector = label_selector(deployment.spec.selector)
+        if selector == EVERYTHING:
             message = "This deployment is selecting all pods. A non-empty selector is required."
             await self._events.warning(deployment, "SelectingAll", message)
             return None
-        claimed = claim(deployment, deployment.spec.selector, self._replica_sets.in_namespace(key.namespace))
+        claimed = claim(deployment, selector, self._replica_sets.in_namespace(key.namespace))
         await settle(self._client, deployment, claimed)
         pods = self._pods.in_namespace(key.namespace) if recreates(deployment) else []
         planned = plan(deployment, (*claimed.owned, *claimed.adopt), pods, self._clock.now())
@@ -136,7 +138,9 @@ class DeploymentController:
     def _of_orphan(self, item: ReplicaSet) -> list[Key]:
         if controller_of(item) is not None:
             return []
-        return self._keys(meta(item).namespace, lambda each: matches(each.spec.selector, meta(item).labels))
+        return self._keys(
+            meta(item).namespace, lambda each: label_selector(each.spec.selector).matches(labels_of(item))
+        )
 
     def _of_old_pod(self, pod: Pod) -> list[Key]:
         owner = controller_of(pod)

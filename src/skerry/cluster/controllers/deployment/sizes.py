@@ -119,8 +119,12 @@ def _shares(bounds: Bounds, alive: Sequence[Size], present: int) -> Sizes:
         share = min(share, open_) if change > 0 else max(share, open_)
         sizes[size.name] = size.replicas + share
         spread += share
-    largest = ordered[0].name
-    sizes[largest] = max(0, sizes[largest] + change - spread)
+    # What rounding left over goes to the largest; no more can be taken from it than it has.
+    rest = change - spread
+    for size in ordered:
+        settled = max(0, sizes[size.name] + rest)
+        rest -= settled - sizes[size.name]
+        sizes[size.name] = settled
     return {size.name: sizes[size.name] for size in alive if sizes[size.name] != size.replicas}
 
 

@@ -1,23 +1,23 @@
 """Why a node cannot take a pod. Each check stands for one of the scheduler's plugins and uses its words.
 
-The checks run in the scheduler's order, and as there only the first one that fails speaks for a node. Left out: pod
-affinity, topology spread and host ports (every pod has an address of its own), which one node cannot violate.
-Facts: Kubernetes `pkg/scheduler/framework/plugins` of 1.35.
+The checks run in the scheduler's order, and as there only the first one that fails speaks for a node. Left out are
+affinity between pods, topology spread, and host ports (every pod has an address of its own). Facts: Kubernetes
+`pkg/scheduler/framework/plugins` of 1.35.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from lightkube.models.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration
 from lightkube.resources.core_v1 import Node
 
 from skerry.cluster.controllers.ownership import meta, name_of
-from skerry.cluster.controllers.scheduling.demand import amounts, requested
-from skerry.cluster.controllers.selectors import contains
+from skerry.cluster.controllers.scheduling.demand import NOTHING, Amounts, amounts, requested
+from skerry.machinery.selectors import OPERATORS, Requirement
 
 _NOT_READY: Final = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
+_NODE_OPERATORS: Final = {**OPERATORS, "Gt": "gt", "Lt": "lt"}
 _CORDONED: Final = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
@@ -34,7 +34,7 @@ class Place:
     """A node and what its pods hold."""
 
     node: Node
-    used: Mapping[str, Decimal]
+    used: Amounts
 
 
 def refusal(spec: PodSpec, place: Place) -> Refusal | None:
@@ -104,7 +104,7 @@ def _mismatched(spec: PodSpec, place: Place) -> Refusal | None:
     labels = meta(place.node).labels or {}
     affinity = spec.affinity.nodeAffinity if spec.affinity else None
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
-    matching = contains(labels, spec.nodeSelector or {})
+    matching = (spec.nodeSelector or {}).items() <= labels.items()
     if required is not None:
         fields = {"metadata.name": name_of(place.node)}
         matching = matching and any(_fits(term, labels, fields) for term in required.nodeSelectorTerms)
@@ -119,8 +119,8 @@ def _too_small(spec: PodSpec, place: Place) -> Refusal | None:
         has = room.get(name)
         if has is None and name in {"pods", "ephemeral-storage"}:
             continue  # a node that does not say has no limit of these
-        has = has or Decimal(0)
-        if amount and amount > has - place.used.get(name, Decimal(0)):
+        has = has or NOTHING
+        if amount and amount > has - place.used.get(name, NOTHING):
             reasons.append("Too many pods" if name == "pods" else f"Insufficient {name}")
             hopeless = hopeless or amount > has
     return Refusal(tuple(reasons), hopeless) if reasons else None
@@ -157,26 +157,7 @@ def _fits(term: NodeSelectorTerm, labels: Mapping[str, str], fields: Mapping[str
 
 
 def _meets(requirement: NodeSelectorRequirement, values: Mapping[str, str]) -> bool:
-    value = values.get(requirement.key)
-    wanted = requirement.values or []
-    match requirement.operator:
-        case "In":
-            return value in wanted
-        case "NotIn":
-            return value not in wanted
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(requirement.operator, value, wanted)
-        case _:
-            return False
-
-
-def _compares(operator: str, value: str | None, wanted: Sequence[str]) -> bool:
-    try:
-        left, right = int(value or ""), int(wanted[0])
-    except (ValueError, IndexError):
+    operator, wanted = _NODE_OPERATORS.get(requirement.operator), tuple(requirement.values or ())
+    if operator is None or (operator in {"gt", "lt"} and len(wanted) != 1):
         return False
-    return left > right if operator == "Gt" else left < right
+    return Requirement(requirement.key, operator, wanted).matches(values)
