@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 from lightkube import AsyncClient
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 
 from skerry.cluster.store import Store
@@ -104,7 +105,7 @@ async def test_tables_are_watched_too(http: httpx2.AsyncClient) -> None:
 
 
 async def test_lightkube_watches_in_this_process(kube: AsyncClient) -> None:
-    await kube.create(ConfigMap.from_dict({"metadata": {"name": "x", "namespace": "a"}, "data": {"k": "v"}}))
+    await kube.create(ConfigMap(metadata=ObjectMeta(name="x", namespace="a"), data={"k": "v"}))
     stream: AsyncIterator[Any] = kube.watch(ConfigMap, namespace="*").__aiter__()
     async with asyncio.timeout(10):
         type_, item = await anext(stream)

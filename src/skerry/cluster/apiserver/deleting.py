@@ -14,7 +14,7 @@ from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import printing
 from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply
-from skerry.cluster.apiserver.requests import Request, Target, decode_json, write_options
+from skerry.cluster.apiserver.requests import Request, Target, decode_body, write_options
 from skerry.cluster.apiserver.selection import selection_of
 from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
@@ -155,10 +155,9 @@ def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
 def _options(request: Request) -> DeleteOptions:
     body: dict[str, object] = {}
     if request.body.strip():
-        decoded = decode_json(request.body)
-        if not isinstance(decoded, dict):
-            raise status.bad_request("the delete options are unrecognized: want a map")
-        body = decoded
+        body = decode_body(request)
+        body.pop("kind", None)
+        body.pop("apiVersion", None)
     grace = request.number("gracePeriodSeconds")
     if grace is not None:
         body.setdefault("gracePeriodSeconds", grace)

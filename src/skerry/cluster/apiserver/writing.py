@@ -10,7 +10,7 @@ from skerry.cluster.apiserver.admission import Admission
 from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply, with_warnings
-from skerry.cluster.apiserver.requests import Request, Target, WriteOptions, decode_body, write_options
+from skerry.cluster.apiserver.requests import Request, Target, WriteOptions, decode_body, json_body, write_options
 from skerry.cluster.store import AlreadyExists, Conflict, Key, Missing, Store
 from skerry.machinery import status
 
@@ -30,7 +30,7 @@ class Writer:
         item = decode_body(request)
         admission.check_identity(kind, item, target, request)
         admission.check_types(kind, item)
-        admission.check_fields(kind, item, request.body, options)
+        admission.check_fields(kind, item, json_body(request), options)
         self._namespace_open(target)
         new = self._admission.create(kind, item, target.namespace)
         options.warnings.extend(kind.warn(new, None))
@@ -50,7 +50,7 @@ class Writer:
         item = decode_body(request)
         admission.check_identity(kind, item, target, request)
         admission.check_types(kind, item)
-        admission.check_fields(kind, item, request.body, options)
+        admission.check_fields(kind, item, json_body(request), options)
         old = self._reader.fetch(target)
         return await self._replace(request, target, old, item, options)
 
