@@ -1,12 +1,14 @@
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import pytest
-from lightkube.models import apiextensions_v1, core_v1, meta_v1
+from lightkube.models import apiextensions_v1, core_v1, meta_v1, resource_v1, storage_v1
+from lightkube.resources.core_v1 import Pod
 
-from skerry.machinery.structs import ANYTHING, Shape, fields_of, shape_of
+from skerry.machinery.structs import ANYTHING, MAPS, QUANTITIES, QUANTITY, TEXTS, Shape, fields_of, shape_of
 
 POD = Shape(struct=core_v1.Pod)
 
@@ -24,10 +26,15 @@ POD = Shape(struct=core_v1.Pod)
         (dict[str, list[core_v1.Pod]], Shape(map_item=Shape(list_item=POD))),
         (Mapping[str, Any], Shape(map_item=ANYTHING)),
         (dict, Shape(map_item=ANYTHING)),
-        (int | str, ANYTHING),
-        (str, ANYTHING),
+        (int | str, Shape(scalars=("integer", "string"))),
+        (int | list[str], ANYTHING),
+        (core_v1.Pod | str, ANYTHING),
+        (str, Shape(scalars=("string",))),
+        (datetime | None, Shape(scalars=("time",))),
+        (Literal["a", "b"] | None, Shape(scalars=("string",))),
         (Any, ANYTHING),
-        (Literal["a"], ANYTHING),
+        (object, ANYTHING),
+        (TypeVar("T"), ANYTHING),
     ],
 )
 def test_shapes_of_annotations(annotation: Any, shape: Shape) -> None:
@@ -39,6 +46,22 @@ def test_fields_go_by_their_json_names() -> None:
     assert not fields_of(core_v1.Container)["image"].required
     assert "continue" in fields_of(meta_v1.ListMeta)
     assert fields_of(core_v1.Container)["env"].shape == Shape(list_item=Shape(struct=core_v1.EnvVar))
+
+
+def test_quantities_and_maps_are_found_again() -> None:
+    assert fields_of(core_v1.EmptyDirVolumeSource)["sizeLimit"].shape == QUANTITY
+    assert fields_of(core_v1.EmptyDirVolumeSource)["medium"].shape != QUANTITY
+    assert fields_of(resource_v1.CapacityRequestPolicy)["validValues"].shape == Shape(list_item=QUANTITY)
+    assert fields_of(core_v1.ResourceRequirements)["limits"].shape == QUANTITIES
+    assert fields_of(Pod)["metadata"].shape == Shape(struct=meta_v1.ObjectMeta)
+    assert fields_of(meta_v1.ObjectMeta)["labels"].shape == TEXTS
+
+
+@pytest.mark.parametrize(("struct", "field"), MAPS)
+def test_every_map_of_the_table_exists(struct: str, field: str) -> None:
+    models = (core_v1, meta_v1, storage_v1)
+    model = next(getattr(module, struct) for module in models if hasattr(module, struct))
+    assert field in fields_of(model)
 
 
 def test_types_may_contain_themselves() -> None:

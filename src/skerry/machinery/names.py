@@ -76,7 +76,7 @@ def is_qualified_name(name: str) -> list[str]:
             problems += [f"prefix part {problem}" for problem in is_dns1123_subdomain(prefix)]
     if not last:
         problems.append("name part must be non-empty")
-    elif len(last) > 63:
+    elif len(last.encode()) > 63:
         problems.append("name part must be no more than 63 bytes")
     if not re.fullmatch(_QUALIFIED, last):
         problems.append(
@@ -112,7 +112,13 @@ def validate_object_meta(meta: dict[str, Any], *, namespaced: bool) -> list[Fiel
         errors += [invalid("metadata.namespace", namespace, problem) for problem in is_dns1123_label(namespace)]
     elif meta.get("namespace"):
         errors.append(forbidden("metadata.namespace", "not allowed on this type"))
-    return [*errors, *_label_errors(meta), *_annotation_errors(meta), *_finalizer_errors(meta)]
+    return [
+        *errors,
+        *_label_errors(meta),
+        *_annotation_errors(meta),
+        *_owner_errors(meta),
+        *_finalizer_errors(meta),
+    ]
 
 
 def generate_name(base: str, source: random.Random) -> str:
@@ -140,11 +146,20 @@ def _annotation_errors(meta: dict[str, Any]) -> list[FieldError]:
         if not isinstance(value, str):
             errors.append(invalid("metadata.annotations", value, f'the value of annotation "{key}" must be a string'))
         else:
-            size += len(key) + len(value)
+            size += len(key.encode()) + len(value.encode())
     if size > _ANNOTATIONS_LIMIT:
         detail = f"may not be more than {_ANNOTATIONS_LIMIT} bytes"
         errors.append(FieldError("FieldValueTooLong", "metadata.annotations", f"Too long: {detail}"))
     return errors
+
+
+def _owner_errors(meta: dict[str, Any]) -> list[FieldError]:
+    references = meta.get("ownerReferences") or []
+    names = [reference.get("name", "") for reference in references if reference.get("controller")]
+    if len(names) < 2:
+        return []
+    detail = f'Only one reference can have Controller set to true. Found "true" in references for {names[0]} and '
+    return [invalid("metadata.ownerReferences", references, detail + name) for name in names[1:]]
 
 
 def _finalizer_errors(meta: dict[str, Any]) -> list[FieldError]:
@@ -156,4 +171,4 @@ def _finalizer_errors(meta: dict[str, Any]) -> list[FieldError]:
 
 
 def _too_long(name: str, limit: int) -> list[str]:
-    return [f"must be no more than {limit} bytes"] if len(name) > limit else []
+    return [f"must be no more than {limit} bytes"] if len(name.encode()) > limit else []

@@ -2,24 +2,53 @@
 
 One walk over the value and the `msgspec.Struct` types finds all problems, where `msgspec.convert` stops at the first;
 and the three sorts of problem have three different answers in Kubernetes: a strict decoding error, a 400, a 422.
+
+Null is the absence of a value everywhere. Quantities may be numbers, as in YAML; times are RFC 3339 with a zone.
 """
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal
 
 import msgspec
 
 from skerry.machinery.fielderrors import FieldError, required
+from skerry.machinery.quantity import Quantity, QuantityError
+from skerry.machinery.structs import ANYTHING, Scalar, Shape, fields_of
 
-_JSON_NAMES: Final = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-_GO_NAMES: Final = {bool: "bool", int: "int", float: "float64", str: "string"}
+UNFIT: Final = "unfit"
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+# Integers are 32 bits in Kubernetes but for these. Only the words of an error depend on it.
+LONG: Final = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "deletionGracePeriodSeconds",
+        "expirationSeconds",
+        "fsGroup",
+        "generation",
+        "gracePeriodSeconds",
+        "observedGeneration",
+        "runAsGroup",
+        "runAsUser",
+        "sizeBytes",
+        "terminationGracePeriodSeconds",
+        "tolerationSeconds",
+    }
+)
+GO_SCALARS: Final[dict[Scalar, str]] = {
+    "boolean": "bool",
+    "integer": "int32",
+    "number": "float64",
+    "string": "string",
+    "time": "v1.Time",
+    "quantity": "resource.Quantity",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One misfit. `path` is `spec.containers[0].name`."""
 
@@ -28,159 +57,173 @@ class Problem:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class _Field:
-    type: Any
-    required: bool
-
-
 def unknown_fields(item: Any, model: type[msgspec.Struct], open_fields: Sequence[str] = ()) -> list[str]:
     """Return `unknown field "spec.x"` for each field that the model lacks, but below `open_fields` (dotted paths)."""
     return [
         f'unknown field "{problem.path}"'
-        for problem in _walk(item, model, "")
+        for problem in problems(item, model)
         if problem.sort == "unknown" and not _below(problem.path, open_fields)
     ]
 
 
 def type_error(item: Any, model: type[msgspec.Struct]) -> str | None:
-    """Return the first value of a wrong JSON type, in the decoder's words; None when all fit."""
-    for problem in _walk(item, model, ""):
-        if problem.sort == "type":
-            return problem.detail
-    return None
+    """Return the first value of a wrong type, in the decoder's words; None when all fit."""
+    return next((problem.detail for problem in problems(item, model) if problem.sort == "type"), None)
 
 
 def check(item: Any, model: type[msgspec.Struct]) -> list[FieldError]:
     """Return `Required value` for each required field that is missing."""
-    return [required(problem.path) for problem in _walk(item, model, "") if problem.sort == "missing"]
+    return [required(problem.path) for problem in problems(item, model) if problem.sort == "missing"]
 
 
 def duplicate_fields(body: bytes) -> list[str]:
-    """Return `duplicate field "spec.x"` for each key that stands twice in one JSON map of a valid document."""
-    import json
+    """Return `duplicate field "spec.x"` for each key that stands twice in one object of a JSON document."""
+    marked = 0
 
-    found: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in items:
-            if key in seen:
-                found.append(key)
-            seen[key] = value
-        return seen
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal marked
+        fields = dict(pairs)
+        if len(fields) == len(pairs):
+            return fields
+        marked += 1
+        keys = [key for key, _ in pairs]
+        return _WithTwins(fields, {key for key in fields if keys.count(key) > 1})
 
     try:
-        decoded = json.loads(body, object_pairs_hook=pairs)
-    except ValueError:
+        decoded = json.loads(body, object_pairs_hook=keep)
+    except (ValueError, RecursionError):
         return []
-    return [f'duplicate field "{_path_of(decoded, key)}"' for key in dict.fromkeys(found)]
+    return [f'duplicate field "{path}"' for path in _twins(decoded, "")] if marked else []
 
 
-def _path_of(value: Any, key: str, path: str = "") -> str:
-    """Find where a key stands, for the message; the last part alone when it stands in several places."""
-    places = list(_places(value, key, path))
-    return places[0] if len(places) == 1 else key
+class _WithTwins(dict[str, Any]):
+    """A JSON object some of whose keys stood there twice."""
+
+    def __init__(self, fields: dict[str, Any], twins: set[str]) -> None:
+        super().__init__(fields)
+        self.twins = twins
 
 
-def _places(value: Any, key: str, path: str) -> Iterator[str]:
+def _twins(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, inner in value.items():
-            here = f"{path}.{name}" if path else name
-            if name == key:
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else key
+            if isinstance(value, _WithTwins) and key in value.twins:
                 yield here
-            yield from _places(inner, key, here)
+            yield from _twins(inner, here)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _places(inner, key, f"{path}[{index}]")
+            yield from _twins(inner, f"{path}[{index}]")
 
 
-def _walk(value: Any, wanted: Any, path: str) -> Iterator[Problem]:
-    if value is None or wanted is Any:
+def problems(item: Any, model: type[msgspec.Struct]) -> Iterator[Problem]:
+    """Walk through an object and yield all that does not fit."""
+    return _walk(item, Shape(struct=model), "", _GoField("", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _GoField:
+    """A place as Go's errors name it: the innermost struct and the fields that lead there, without indexes and keys."""
+
+    struct: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"Go struct field {self.struct}.{self.path}" if self.path else "Go value"
+
+
+def _walk(value: Any, shape: Shape, path: str, place: _GoField) -> Iterator[Problem]:
+    if value is None or shape == ANYTHING:
         return
-    options = _options(wanted)
-    chosen = next((option for option in options if _fits(value, option)), None)
-    if chosen is None:
-        yield Problem("type", path, _mismatch(value, options[0], path))
-        return
-    if isinstance(chosen, type) and issubclass(chosen, msgspec.Struct):
-        yield from _walk_struct(value, chosen, path)
-    elif get_origin(chosen) is list:
+    if shape.struct is not None and isinstance(value, dict):
+        yield from _walk_struct(value, shape.struct, path, place)
+    elif shape.list_item is not None and isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _walk(inner, get_args(chosen)[0], f"{path}[{index}]")
-    elif get_origin(chosen) is dict:
+            yield from _walk(inner, shape.list_item, f"{path}[{index}]", place)
+    elif shape.map_item is not None and isinstance(value, dict):
         for key, inner in value.items():
-            yield from _walk(inner, get_args(chosen)[1], f"{path}.{key}")
+            yield from _walk(inner, shape.map_item, f"{path}.{key}", place)
+    else:
+        misfits = [_misfit(value, scalar) for scalar in shape.scalars]
+        if "" not in misfits:
+            complaint = next((misfit for misfit in misfits if misfit != UNFIT), None)
+            yield Problem("type", path, f"{path}: {complaint}" if complaint else _mismatch(value, shape, place))
 
 
-def _walk_struct(value: dict[str, Any], model: type[msgspec.Struct], path: str) -> Iterator[Problem]:
-    fields = _fields(model)
+def _walk_struct(value: dict[str, Any], model: type[msgspec.Struct], path: str, place: _GoField) -> Iterator[Problem]:
+    fields = fields_of(model)
     prefix = f"{path}." if path else ""
     for key, inner in value.items():
         field = fields.get(key)
         if field is None:
-            yield Problem("unknown", prefix + str(key))
+            yield Problem("unknown", prefix + key)
         else:
-            yield from _walk(inner, field.type, prefix + key)
+            inside = _GoField(model.__name__, f"{place.path}.{key}" if place.path else key)
+            yield from _walk(inner, field.shape, prefix + key, inside)
     for key, field in fields.items():
         if field.required and value.get(key) is None:
             yield Problem("missing", prefix + key)
 
 
-@cache
-def _fields(model: type[msgspec.Struct]) -> dict[str, _Field]:
-    return {field.encode_name: _Field(field.type, field.required) for field in msgspec.structs.fields(model)}
+def _misfit(value: Any, scalar: Scalar) -> str:
+    """Return "" for a fit, a complaint of its own for malformed text, `UNFIT` for another JSON type."""
+    match scalar:
+        case "boolean":
+            fits = isinstance(value, bool)
+        case "integer":
+            fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        case "number":
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        case "string":
+            fits = isinstance(value, str)
+        case "time":
+            return _time_misfit(value) if isinstance(value, str) else UNFIT
+        case _:
+            return _quantity_misfit(value)
+    return "" if fits else UNFIT
 
 
-@cache
-def _options(wanted: Any) -> tuple[Any, ...]:
-    """Return what a value may be: the parts of a union without None, bare containers with their parameters."""
-    if get_origin(wanted) in {Union, UnionType}:
-        return tuple(option for option in get_args(wanted) if option is not NoneType)
-    return (wanted,)
-
-
-def _fits(value: Any, option: Any) -> bool:
-    origin = get_origin(option) or option
-    if option is Any or origin is object:
-        return True
-    if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
-        return isinstance(value, dict)
-    if origin is bool:
-        return isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if origin is datetime:
-        return isinstance(value, str) and _is_time(value)
-    if origin is dict:
-        return isinstance(value, dict)
-    if origin is list:
-        return isinstance(value, list)
-    return isinstance(value, str)
-
-
-def _is_time(text: str) -> bool:
+def _time_misfit(text: str) -> str:
     try:
-        msgspec.convert(text, datetime)
+        fits = TIME.fullmatch(text) is not None and msgspec.convert(text, datetime) is not None
     except msgspec.ValidationError:
-        return False
-    return True
+        fits = False
+    return "" if fits else f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": it is not RFC 3339 with a zone'
 
 
-def _mismatch(value: Any, wanted: Any, path: str) -> str:
-    origin = get_origin(wanted) or wanted
-    if origin is datetime and isinstance(value, str):
-        return f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": want an RFC 3339 time at {path}'
-    found = _JSON_NAMES.get(type(value), type(value).__name__)
-    if origin is list:
-        name = "array"
-    elif origin is dict:
-        name = "map"
-    else:
-        name = _GO_NAMES.get(origin, getattr(origin, "__name__", str(origin)))
-    return f"json: cannot unmarshal {found} into field {path} of type {name}"
+def _quantity_misfit(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return UNFIT
+    try:
+        Quantity.parse(value)
+    except QuantityError as error:
+        return str(error)
+    return ""
+
+
+def _mismatch(value: Any, shape: Shape, place: _GoField) -> str:
+    long = place.path.rpartition(".")[2] in LONG
+    return f"json: cannot unmarshal {_found(value)} into {place} of type {_go_type(shape, long=long)}"
+
+
+def _found(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number" if isinstance(value, int) and abs(value) < 2**63 else f"number {json.dumps(value)}"
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
+
+
+def _go_type(shape: Shape, *, long: bool) -> str:
+    if shape.struct is not None:
+        return f"v1.{shape.struct.__name__}"
+    if shape.list_item is not None:
+        return f"[]{_go_type(shape.list_item, long=long)}"
+    if shape.map_item is not None:
+        return f"map[string]{_go_type(shape.map_item, long=long)}"
+    if len(shape.scalars) != 1:
+        return "intstr.IntOrString" if shape.scalars else "interface {}"
+    return "int64" if long and shape.scalars == ("integer",) else GO_SCALARS[shape.scalars[0]]
 
 
 def _below(path: str, prefixes: Sequence[str]) -> bool:
