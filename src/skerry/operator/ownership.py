@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from skerry.machinery.jsonvalues import equal
 from skerry.machinery.quantity import Quantity, QuantityError
 
 Json = dict[str, Any]
@@ -87,7 +88,7 @@ def covers(existing: Any, wanted: Any, *, amounts: bool = False) -> bool:
         if not isinstance(existing, list):
             return not wanted and existing is None
         return len(existing) == len(wanted) and all(map(covers, existing, wanted))
-    return _same_amount(existing, wanted) if amounts else bool(existing == wanted)
+    return _same_amount(existing, wanted) if amounts else equal(existing, wanted)
 
 
 def _same_amount(existing: Any, wanted: Any) -> bool:
@@ -95,4 +96,4 @@ def _same_amount(existing: Any, wanted: Any) -> bool:
     try:
         return existing is not None and Quantity.parse(existing) == Quantity.parse(wanted)
     except QuantityError:
-        return bool(existing == wanted)
+        return equal(existing, wanted)

@@ -249,13 +249,14 @@ def _deployment_steps(seen: Seen, component: ComponentMeta, predictor: Predictor
 
 
 def _service_steps(seen: Seen, component: ComponentMeta, rendered: Json) -> list[Step]:
+    # A Service keeps its clusterIP for life, so it is only said once.
+    owned = {**rendered, "spec": {key: value for key, value in rendered["spec"].items() if key != "clusterIP"}}
     existing = seen.service
     if existing is None:
-        return [Step("create", "Service", component.name, with_record(rendered))]
+        body = {**with_record(owned), "spec": rendered["spec"]}
+        return [Step("create", "Service", component.name, body)]
     _check_control(seen, existing.metadata, f"Service {component.name}")
-    # A Service keeps its clusterIP for life.
-    spec = {key: value for key, value in rendered["spec"].items() if key != "clusterIP"}
-    patch = change(msgspec.to_builtins(existing), {**rendered, "spec": spec})
+    patch = change(msgspec.to_builtins(existing), owned)
     return [Step("patch", "Service", component.name, patch)] if patch else []
 
 
