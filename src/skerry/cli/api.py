@@ -75,7 +75,7 @@ class Api:
 
     def stream(self, path: str, params: Mapping[str, str]) -> Iterator[bytes]:
         """Yield the chunks of an answer as they come; no time limit between them."""
-        timeout = httpx2.Timeout(_TIMEOUT, read=None)
+        timeout = httpx2.Timeout(connect=5.0, read=None, write=30.0, pool=5.0)
         try:
             with self._http.stream("GET", path, params=params, timeout=timeout) as response:
                 if response.is_error:

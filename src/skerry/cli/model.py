@@ -348,6 +348,7 @@ class _Meter:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._width = 0
+        self._done: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -363,7 +364,8 @@ class _Meter:
         name = _hex(digest)[:_SHORT]
         if done < size:
             self._show(f"Copying blob {name}  {human_size(done)} / {human_size(size)}")
-        else:
+        elif digest not in self._done:
+            self._done.add(digest)
             self.line(f"Copying blob {name} done")
 
     def progress(self, what: str, done: int, total: int) -> None:

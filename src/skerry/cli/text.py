@@ -19,9 +19,22 @@ def dump(value: Any, output: str) -> str:
     plain = _without_managed_fields(value)
     if output == "json":
         return json.dumps(plain, indent=4, ensure_ascii=False)
+    return _yaml(plain)
+
+
+def _yaml(value: Any) -> str:
+    """Write YAML as kubectl does: double quotes where quotes are needed, blocks for text of several lines."""
     import yaml
 
-    return yaml.safe_dump(plain, default_flow_style=False, allow_unicode=True, width=1_000_000).rstrip()
+    class Dumper(yaml.SafeDumper):
+        def choose_scalar_style(self) -> str:
+            style: str = super().choose_scalar_style()
+            if "\n" in (self.event.value or "") and self.analysis.allow_block:
+                return "|"
+            return '"' if style == "'" else style
+
+    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=1_000_000)
+    return text.rstrip()
 
 
 def _without_managed_fields(value: Any) -> Any:

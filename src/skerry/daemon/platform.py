@@ -40,7 +40,7 @@ from skerry.daemon.https import HttpsServer, bind
 from skerry.daemon.lock import DaemonFacts
 from skerry.daemon.manifests import ManifestApplier
 from skerry.daemon.paths import Paths
-from skerry.images.provider import ImageProvider
+from skerry.images.provider import ImageProvider, RegistrySettings
 from skerry.images.store import ImageStore
 from skerry.kit import files
 from skerry.kit.clock import Clock, SystemClock
@@ -168,7 +168,8 @@ class Platform:
             ready(facts)
 
     def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
-        images = ImageProvider(ImageStore(self._paths.images), self._config.images.insecure_registries)
+        registries = RegistrySettings(insecure_hosts=frozenset(self._config.images.insecure_registries))
+        images = ImageProvider(ImageStore(self._paths.images), registries, self._clock)
         config = NodeConfig(
             name=self._config.node.hostname_override,
             state=self._paths.state / "node",

@@ -72,8 +72,9 @@ _PODS: Final = {
     "PodSpec": """
         1 volumes:Volume* / 2 containers:Container* / 3 restartPolicy / 4 terminationGracePeriodSeconds:int?
         5 activeDeadlineSeconds:int? / 6 dnsPolicy / 7 nodeSelector:map<string> / 8 serviceAccountName
-        9 serviceAccount / 10 nodeName / 11 hostNetwork:bool / 12 hostPID:bool / 13 hostIPC:bool / 14 securityContext:PodSecurityContext
-        15 imagePullSecrets:LocalObjectReference* / 16 hostname / 17 subdomain / 19 schedulerName
+        9 serviceAccount / 10 nodeName / 11 hostNetwork:bool / 12 hostPID:bool / 13 hostIPC:bool
+        14 securityContext:PodSecurityContext / 15 imagePullSecrets:LocalObjectReference* / 16 hostname
+        17 subdomain / 19 schedulerName
         20 initContainers:Container* / 21 automountServiceAccountToken:bool? / 22 tolerations:Toleration*
         24 priorityClassName / 25 priority:int? / 27 shareProcessNamespace:bool? / 29 runtimeClassName
         30 enableServiceLinks:bool?""",
