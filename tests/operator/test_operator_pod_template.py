@@ -10,7 +10,7 @@ from tests.operator.builders import condition, isvc, ovms, planned, pod_of, stat
 
 from skerry.operator.image_tag import image_for
 from skerry.operator.placeholders import PlaceholderError, replace_placeholders
-from skerry.operator.pod_merge import merge_container, merge_pod
+from skerry.operator.pod_merge import merge_container
 
 Json = dict[str, Any]
 META = ObjectMeta(
@@ -81,7 +81,7 @@ NAMES = st.lists(st.sampled_from("ABCDEF"), unique=True, max_size=5)
 
 @given(NAMES, NAMES)
 def test_merge_of_lists_loses_and_doubles_nothing(base: list[str], overlay: list[str]) -> None:
-    merged = [item["name"] for item in merge_pod({"env": named(*base)}, {"env": named(*overlay)})["env"]]
+    merged = [item["name"] for item in merge_container({"env": named(*base)}, {"env": named(*overlay)}).get("env", [])]
     assert sorted(merged) == sorted({*base, *overlay})
     assert [name for name in merged if name in overlay] == overlay
 

@@ -1,77 +1,45 @@
 """The strategic merge of what a runtime says and what an InferenceService says about one pod.
 
-Maps are merged, lists with a key are merged by that key, all other lists are replaced, and a container's `args` are
-appended, which is KServe's own rule. An empty text or list says nothing, as in Go's encoding, so it overrides nothing.
+Kubernetes' own patch does it, with two rules that are KServe's: a container's `args` are appended, and an empty text or
+list says nothing (Go leaves them out), so it overrides nothing. A volume, and a variable that has a value, replace the
+one of the same name as a whole, because each has one source only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
+
+from lightkube.models.core_v1 import Container, PodSpec
+
+from skerry.api.merge_keys import MERGE_RULES
+from skerry.machinery.strategic import RETAIN, strategic_merge
 
 Json = dict[str, Any]
 
-# List field → the member that identifies an item (Kubernetes' patchMergeKey).
-_MERGE_KEYS: Final = {
-    "env": "name",
-    "ports": "containerPort",
-    "volumeMounts": "mountPath",
-    "volumeDevices": "devicePath",
-    "volumes": "name",
-    "imagePullSecrets": "name",
-    "resourceClaims": "name",
-    "hostAliases": "ip",
-    "topologySpreadConstraints": "topologyKey",
-}
-# A volume and an environment variable have one source each: a second one replaces the first.
-_ONE_OF_MANY: Final = {"volumes"}
+_VALUES: Final = ("value", "valueFrom")
 
 
 def merge_container(runtime: Mapping[str, Any], given: Mapping[str, Any]) -> Json:
     """Merge a container of the InferenceService over the runtime's."""
-    merged = merge_pod(runtime, given)
-    args = [*(runtime.get("args") or []), *(given.get("args") or [])]
-    if args:
-        merged["args"] = args
-    return merged
+    patch = _said(given)
+    patch["env"] = [_alone(item) if any(map(item.get, _VALUES)) else item for item in patch.get("env", [])]
+    merged = strategic_merge(dict(runtime), patch, Container, MERGE_RULES)
+    merged["args"] = [*(runtime.get("args") or []), *(given.get("args") or [])]
+    return {key: value for key, value in merged.items() if value != []}
 
 
-def merge_pod(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Json:
-    """Merge fields of a pod spec or of a container; neither is changed."""
-    merged = dict(base)
-    for field, value in overlay.items():
-        if value in ("", [], None):
-            continue
-        before = base.get(field)
-        if isinstance(value, dict) and isinstance(before, dict):
-            merged[field] = merge_pod(before, value)
-        elif isinstance(value, list) and isinstance(before, list) and field in _MERGE_KEYS:
-            merged[field] = _merge_list(field, before, value)
-        else:
-            merged[field] = value
-    return merged
+def merge_pod(runtime: Mapping[str, Any], given: Mapping[str, Any]) -> Json:
+    """Merge the fields of the InferenceService's pod over the runtime's; their containers are merged on their own."""
+    patch = _said(given)
+    if "volumes" in patch:
+        patch["volumes"] = [_alone(item) for item in patch["volumes"]]
+    return strategic_merge(dict(runtime), patch, PodSpec, MERGE_RULES)
 
 
-def _merge_list(field: str, base: Sequence[Json], overlay: Sequence[Json]) -> list[Json]:
-    key = _MERGE_KEYS[field]
-    position = {item.get(key): index for index, item in enumerate(base)}
-    overlaid = {item.get(key) for item in overlay}
-    rest = [index for index, item in enumerate(base) if item.get(key) not in overlaid]
-    merged: list[Json] = []
-    for item in overlay:
-        # An item of the base goes before the next overlay item that the base also has; new items do not wait for it,
-        # so a list of only new names comes out before the base's. Kubernetes' patch orders lists like this.
-        at = position.get(item.get(key))
-        while at is not None and rest and rest[0] < at:
-            merged.append(base[rest.pop(0)])
-        merged.append(_merge_item(field, base[at], item) if at is not None else item)
-    return merged + [base[index] for index in rest]
+def _alone(item: Json) -> Json:
+    return {**item, RETAIN: list(item)}
 
 
-def _merge_item(field: str, base: Json, overlay: Json) -> Json:
-    if field in _ONE_OF_MANY:
-        return overlay
-    merged = merge_pod(base, overlay)
-    if field == "env" and overlay.get("valueFrom"):
-        merged.pop("value", None)
-    elif field == "env" and overlay.get("value"):
-        merged.pop("valueFrom", None)
-    return merged
+def _said(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _said(item) for key, item in value.items() if item not in ("", [], None)}
+    return [_said(item) for item in value] if isinstance(value, list) else value
