@@ -29,7 +29,8 @@ def _yaml(value: Any) -> str:
     class Dumper(yaml.SafeDumper):
         def choose_scalar_style(self) -> str:
             style: str = super().choose_scalar_style()
-            if "\n" in (self.event.value or "") and self.analysis.allow_block:
+            text = getattr(self.event, "value", None) or ""
+            if "\n" in text and getattr(self.analysis, "allow_block", False):
                 return "|"
             return '"' if style == "'" else style
 
