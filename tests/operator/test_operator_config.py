@@ -1,9 +1,10 @@
 """The ConfigMap: MicroShift's values, defaults for what is missing, and clear words for what is broken."""
 
+import msgspec
 import pytest
-from tests.operator.builders import microshift_config
+from tests.operator.builders import condition, microshift_config, planned, status_after
 
-from skerry.operator.config import Config, parse
+from skerry.operator.config import Config, Ingress, parse
 from skerry.operator.events import ConfigInvalid
 
 
@@ -52,3 +53,9 @@ def test_broken_values_are_named(data: dict[str, str], text: str) -> None:
 def test_both_spellings_of_the_mode(mode: str) -> None:
     config = parse("ns", {"deploy": f'{{"defaultDeploymentMode": "{mode}"}}', "unknown": "{"})
     assert config.deploy.defaultDeploymentMode == mode
+
+
+def test_ingress_that_is_asked_for_and_not_made_is_told() -> None:
+    config = msgspec.structs.replace(microshift_config(), ingress=Ingress(disableIngressCreation=False))
+    said = condition(status_after(planned(config=config)), "IngressCreated")
+    assert (said["status"], said["severity"], said["reason"]) == ("False", "Info", "NotServed")

@@ -112,7 +112,6 @@ def test_pod_is_complete_without_a_webhook() -> None:
             }
         ],
     }
-    ready = {"httpGet": {"path": "/v2/health/ready", "port": 8888, "scheme": "HTTP"}}
     assert server == {
         "name": "kserve-container",
         "image": OVMS_IMAGE,
@@ -132,13 +131,12 @@ def test_pod_is_complete_without_a_webhook() -> None:
         "ports": [{"containerPort": 8888, "protocol": "TCP"}],
         "volumeMounts": [{"name": "mnt-models", "mountPath": "/mnt/models", "subPath": "models", "readOnly": True}],
         "readinessProbe": {
-            **ready,
+            "httpGet": {"path": "/v2/health/ready", "port": 8888, "scheme": "HTTP"},
             "timeoutSeconds": 1,
             "periodSeconds": 10,
             "successThreshold": 1,
             "failureThreshold": 3,
         },
-        "startupProbe": {**ready, "timeoutSeconds": 1, "periodSeconds": 1, "failureThreshold": 3600},
         "resources": {},
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",

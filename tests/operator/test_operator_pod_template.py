@@ -214,13 +214,12 @@ def test_probe_is_a_connection_where_v2_is_not_promised() -> None:
     silent = pod_of(planned(isvc(), runtimes=[ovms(protocolVersions=None)]))["containers"][0]
     for container in (grpc, silent):
         assert container["readinessProbe"]["tcpSocket"] == {"port": 8888}
-        assert "startupProbe" not in container
 
 
 def test_own_probe_is_kept() -> None:
     own = {"httpGet": {"path": "/", "port": 1}}
     container = pod_of(planned(isvc(readinessProbe=own)))["containers"][0]
-    assert (container["readinessProbe"], "startupProbe" in container) == (own, False)
+    assert container["readinessProbe"] == own
 
 
 def test_custom_predictor() -> None:

@@ -74,48 +74,36 @@ def serving_kinds(
     *, deployment_mode: str = admission.RAW_DEPLOYMENT, automount_token: bool = False
 ) -> tuple[Kind, ...]:
     """Make the kinds for a configuration of KServe; the defaults are MicroShift's."""
-    return (
-        Kind(
-            group=GROUP,
-            version=INFERENCE_SERVICE_VERSION,
-            kind="InferenceService",
-            plural="inferenceservices",
-            namespaced=True,
-            model=InferenceService,
-            columns=_INFERENCE_SERVICE_COLUMNS,
-            short_names=("isvc",),
-            subresources=("status",),
-            default=admission.inference_service_defaults(
-                deployment_mode=deployment_mode, automount_token=automount_token
-            ),
-            validate=admission.validate_inference_service,
-            warn=admission.warn_inference_service,
-            open_fields=("status",),
-        ),
-        Kind(
-            group=GROUP,
-            version=RUNTIME_VERSION,
-            kind="ServingRuntime",
-            plural="servingruntimes",
-            namespaced=True,
-            model=ServingRuntime,
-            columns=_RUNTIME_COLUMNS,
-            validate=admission.validate_serving_runtime,
-            warn=admission.warn_serving_runtime,
-            open_fields=("status",),
-        ),
-        Kind(
-            group=GROUP,
-            version=RUNTIME_VERSION,
-            kind="ClusterServingRuntime",
-            plural="clusterservingruntimes",
-            namespaced=False,
-            model=ClusterServingRuntime,
-            columns=_RUNTIME_COLUMNS,
-            validate=admission.validate_serving_runtime,
-            warn=admission.warn_serving_runtime,
-            open_fields=("status",),
-        ),
+    inference_service = Kind(
+        group=GROUP,
+        version=INFERENCE_SERVICE_VERSION,
+        kind="InferenceService",
+        plural="inferenceservices",
+        namespaced=True,
+        model=InferenceService,
+        columns=_INFERENCE_SERVICE_COLUMNS,
+        short_names=("isvc",),
+        subresources=("status",),
+        default=admission.inference_service_defaults(deployment_mode=deployment_mode, automount_token=automount_token),
+        validate=admission.validate_inference_service,
+        warn=admission.warn_inference_service,
+        open_fields=("status",),
+    )
+    return (inference_service, _runtime_kind(ServingRuntime), _runtime_kind(ClusterServingRuntime))
+
+
+def _runtime_kind(model: type[ServingRuntime | ClusterServingRuntime]) -> Kind:
+    return Kind(
+        group=GROUP,
+        version=RUNTIME_VERSION,
+        kind=model.__name__,
+        plural=f"{model.__name__.lower()}s",
+        namespaced=model is ServingRuntime,
+        model=model,
+        columns=_RUNTIME_COLUMNS,
+        validate=admission.validate_serving_runtime,
+        warn=admission.warn_serving_runtime,
+        open_fields=("status",),
     )
 
 

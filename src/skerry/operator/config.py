@@ -42,11 +42,9 @@ class StorageInitializer(msgspec.Struct, frozen=True):
 
 
 class Ingress(msgspec.Struct, frozen=True):
-    """`ingress`: MicroShift makes none."""
+    """`ingress`: MicroShift has none made."""
 
     disableIngressCreation: bool = True
-    ingressDomain: str = "example.com"
-    urlScheme: str = "https"
 
 
 class Deploy(msgspec.Struct, frozen=True):

@@ -19,7 +19,6 @@ COMPONENT: Final = "v1beta1Controllers"
 
 READY_EVENT: Final = "InferenceServiceReady"
 NOT_READY_EVENT: Final = "InferenceServiceNotReady"
-INTERNAL_ERROR_EVENT: Final = "InternalError"
 
 # Reasons that are not Kubernetes' own (those, such as ImagePullBackOff, are passed on as they come).
 RECONCILE_FAILED: Final = "ReconcileFailed"

@@ -33,6 +33,7 @@ from skerry.operator.pod_template import pod_spec
 from skerry.operator.runtime_selection import Runtime, Selected, select
 from skerry.operator.status import (
     CONFIGURATION_VALID,
+    INGRESS_CREATED,
     INFO,
     Workload,
     events_between,
@@ -160,6 +161,9 @@ def _side_conditions(seen: Seen) -> list[ServiceCondition]:
     if isinstance(seen.config, ConfigInvalid):
         said = seen.config.finding
         conditions.append(ServiceCondition(CONFIGURATION_VALID, "False", INFO, said.reason, said.message))
+    elif not seen.config.ingress.disableIngressCreation:
+        text = "ingress.disableIngressCreation is false, but no Ingress is made yet; make a Route to the Service"
+        conditions.append(ServiceCondition(INGRESS_CREATED, "False", INFO, "NotServed", text))
     spec = seen.isvc.spec
     for name, part in (("Transformer", spec and spec.transformer), ("Explainer", spec and spec.explainer)):
         if part is not None:

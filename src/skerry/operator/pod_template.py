@@ -159,17 +159,13 @@ def _fill_container(container: Json, selected: Selected | None) -> None:
         return
     ports = container.get("ports") or []
     port = ports[0]["containerPort"] if ports else DEFAULT_PORT
+    if container["name"] == KSERVE_CONTAINER and _speaks_v2(selected):
+        # The protocol has an honest answer; an open port says nothing about the model.
+        check: Json = {"httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"}}
+    else:
+        check = {"tcpSocket": {"port": port}}
     timing = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
-    if container["name"] != KSERVE_CONTAINER or not _speaks_v2(selected):
-        container["readinessProbe"] = {"tcpSocket": {"port": port}, **timing}
-        return
-    # The protocol has an honest answer; an open port says nothing about the model.
-    check = {"httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"}}
     container["readinessProbe"] = {**check, **timing}
-    if "startupProbe" not in container and "livenessProbe" not in container:
-        # Asked every second until it first passes, so that a model that loads in a second does not wait ten. The
-        # limit is an hour: a big model on a slow disk is not to be killed.
-        container["startupProbe"] = {**check, "timeoutSeconds": 1, "periodSeconds": 1, "failureThreshold": 3600}
 
 
 def _speaks_v2(selected: Selected | None) -> bool:

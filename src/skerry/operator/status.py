@@ -51,10 +51,11 @@ READY: Final = "Ready"
 STOPPED_CONDITION: Final = "Stopped"
 _DEPENDENTS: Final = (PREDICTOR_READY, INGRESS_READY)
 CONFIGURATION_VALID: Final = "ConfigurationValid"
+INGRESS_CREATED: Final = "IngressCreated"
 INFO: Final = "Info"
 # Ours: dropped when the present state has nothing to say of them. All others belong to somebody else and stay.
 _OWN: Final = frozenset(
-    {READY, *_DEPENDENTS, STOPPED_CONDITION, CONFIGURATION_VALID, "TransformerReady", "ExplainerReady"}
+    {READY, *_DEPENDENTS, STOPPED_CONDITION, CONFIGURATION_VALID, INGRESS_CREATED, "TransformerReady", "ExplainerReady"}
 )
 _TRUE, _FALSE, _UNKNOWN = "True", "False", "Unknown"
 
