@@ -33,8 +33,8 @@ from skerry.operator.pod_template import pod_spec
 from skerry.operator.runtime_selection import Runtime, Selected, select
 from skerry.operator.status import (
     CONFIGURATION_VALID,
-    INGRESS_CREATED,
     INFO,
+    INGRESS_CREATED,
     Workload,
     events_between,
     finding_in,
