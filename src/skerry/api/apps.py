@@ -9,6 +9,7 @@ from lightkube.models import apps_v1
 
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, WORKLOAD_WIDE, spec, status
 from skerry.api.checks import Errors, non_negative, one_of, unchanged
+from skerry.api.filling import branch, fill
 from skerry.api.pods.defaults import default_pod_template
 from skerry.api.pods.validation import validate_pod_template
 from skerry.api.registry import Column, Kind, Object
@@ -24,26 +25,19 @@ _PERCENT_FORM: Final = (
 
 
 def _default_deployment(deployment: Object) -> None:
-    own = deployment.setdefault("spec", {})
-    defaults = {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}
-    for field, value in defaults.items():
-        if own.get(field) is None:
-            own[field] = value
-    strategy = own["strategy"] = own.get("strategy") or {}
-    strategy["type"] = strategy.get("type") or "RollingUpdate"
+    own = branch(deployment, "spec")
+    fill(own, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    strategy = branch(own, "strategy")
+    fill(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
-        rolling = strategy["rollingUpdate"] = strategy.get("rollingUpdate") or {}
-        for field in ("maxUnavailable", "maxSurge"):
-            if rolling.get(field) is None:
-                rolling[field] = "25%"
-    default_pod_template(own.setdefault("template", {}))
+        fill(branch(strategy, "rollingUpdate"), maxUnavailable="25%", maxSurge="25%")
+    default_pod_template(branch(own, "template"))
 
 
 def _default_replica_set(replica_set: Object) -> None:
-    own = replica_set.setdefault("spec", {})
-    if own.get("replicas") is None:
-        own["replicas"] = 1
-    default_pod_template(own.setdefault("template", {}))
+    own = branch(replica_set, "spec")
+    fill(own, replicas=1)
+    default_pod_template(branch(own, "template"))
 
 
 def _validate_deployment(deployment: Object, old: Object | None) -> Errors:

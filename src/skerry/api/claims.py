@@ -8,6 +8,7 @@ from lightkube.models import core_v1
 
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, UNSET, spec, status
 from skerry.api.checks import Errors, one_of
+from skerry.api.filling import branch, fill
 from skerry.api.quantities import canonical_quantities, validate_quantity
 from skerry.api.registry import Column, Kind, Object
 from skerry.machinery.fielderrors import forbidden, not_supported, required
@@ -25,11 +26,10 @@ _IMMUTABLE: Final = (
 
 
 def _default(claim: Object) -> None:
-    own = claim.setdefault("spec", {})
-    own["volumeMode"] = own.get("volumeMode") or "Filesystem"
+    own = branch(claim, "spec")
+    fill(own, volumeMode="Filesystem")
     canonical_quantities(own.get("resources"), "limits", "requests")
-    claim["status"] = claim.get("status") or {}
-    claim["status"]["phase"] = claim["status"].get("phase") or "Pending"
+    fill(branch(claim, "status"), phase="Pending")
 
 
 def _validate(claim: Object, old: Object | None) -> Errors:

@@ -10,6 +10,7 @@ from lightkube.models import core_v1
 from skerry.api import formats, wellknown
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN
 from skerry.api.checks import Errors, obeys, sealed, unchanged
+from skerry.api.filling import branch, fill
 from skerry.api.registry import Column, Kind, Object
 from skerry.machinery.fielderrors import FieldError, invalid, required
 
@@ -65,9 +66,9 @@ def _default_secret(secret: Object) -> None:
     """Fill a Secret; `stringData` is written only, and becomes part of `data`."""
     texts = secret.pop("stringData", None)
     if texts:
-        data = secret["data"] = secret.get("data") or {}
-        data.update({key: base64.b64encode(str(value).encode()).decode() for key, value in texts.items()})
-    secret["type"] = secret.get("type") or "Opaque"
+        encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in texts.items()}
+        branch(secret, "data").update(encoded)
+    fill(secret, type="Opaque")
 
 
 def _validate_secret(secret: Object, old: Object | None) -> Errors:

@@ -11,6 +11,7 @@ from skerry.api.checks import Errors
 from skerry.api.claims import PERSISTENT_VOLUME_CLAIM
 from skerry.api.configuration import CONFIG_MAP, SECRET
 from skerry.api.events import EVENT
+from skerry.api.filling import branch, fill
 from skerry.api.metadata import validate_name
 from skerry.api.pods.columns import POD_COLUMNS
 from skerry.api.pods.defaults import default_pod
@@ -29,14 +30,12 @@ from skerry.machinery import names
 
 
 def _default_namespace(namespace: Object) -> None:
-    meta = namespace["metadata"]
-    own = namespace["spec"] = namespace.get("spec") or {}
+    meta, own = namespace["metadata"], branch(namespace, "spec")
     if meta.get("name"):
-        meta["labels"] = {**(meta.get("labels") or {}), wellknown.NAMESPACE_NAME_LABEL: meta["name"]}
+        branch(meta, "labels")[wellknown.NAMESPACE_NAME_LABEL] = meta["name"]
     if not meta.get("deletionTimestamp") and not own.get("finalizers"):
         own["finalizers"] = [wellknown.NAMESPACE_FINALIZER]
-    namespace["status"] = namespace.get("status") or {}
-    namespace["status"]["phase"] = namespace["status"].get("phase") or "Active"
+    fill(branch(namespace, "status"), phase="Active")
 
 
 def _validate_namespace(namespace: Object, old: Object | None) -> Errors:

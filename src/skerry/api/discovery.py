@@ -8,6 +8,7 @@ from lightkube.models import discovery_v1
 from skerry.api import formats
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, UNSET, shortened
 from skerry.api.checks import Errors, named, obeys, one_of, unchanged
+from skerry.api.filling import fill
 from skerry.api.registry import Column, Kind, Object
 from skerry.machinery import names
 from skerry.machinery.fielderrors import duplicate, required
@@ -28,10 +29,7 @@ def _endpoints(slice_: Object, _now: datetime) -> str:
 
 def _default(slice_: Object) -> None:
     for port in slice_.get("ports") or []:
-        if port.get("name") is None:
-            port["name"] = ""
-        if not port.get("protocol"):
-            port["protocol"] = "TCP"
+        fill(port, name="", protocol="TCP")
 
 
 def _validate(slice_: Object, old: Object | None) -> Errors:

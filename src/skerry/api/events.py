@@ -133,7 +133,7 @@ EVENTS_EVENT: Final = Kind(
     namespaced=True,
     model=events_v1.Event,
     columns=EVENT_COLUMNS,
-    short_names=("ev",),
+    # Without the short name `ev`: kubectl would warn each time that it means the other group.
     validate=_validate_new,
     stored_as=("", "events"),
     to_storage=to_core,

@@ -12,6 +12,7 @@ from typing import Any, Final
 from skerry.api import wellknown
 from skerry.api.cells import NAME_COLUMN, spec, status
 from skerry.api.checks import Errors, one_of, unchanged
+from skerry.api.filling import branch, fill
 from skerry.api.registry import Column, Kind, Object
 from skerry.api.route_types import GROUP, VERSION, Route, RouteStatusResource
 from skerry.machinery import names
@@ -36,15 +37,13 @@ _HEADER_NAME: Final = re.compile("[-!#$%&'*+.0-9A-Z^_`a-z|~]+")
 
 
 def _default(route: Object) -> None:
-    own = route["spec"] = route.get("spec") or {}
+    own = branch(route, "spec")
     for target in (own.get("to"), *(own.get("alternateBackends") or [])):
         if target is not None:
-            target["kind"] = target.get("kind") or "Service"
-            if target.get("weight") is None:
-                target["weight"] = 100
-    own["wildcardPolicy"] = own.get("wildcardPolicy") or "None"
-    if own.get("tls") is not None and not own["tls"].get("termination"):
-        own["tls"]["termination"] = "edge"
+            fill(target, kind="Service", weight=100)
+    fill(own, wildcardPolicy="None")
+    if own.get("tls") is not None:
+        fill(own["tls"], termination="edge")
 
 
 def _validate(route: Object, old: Object | None) -> Errors:

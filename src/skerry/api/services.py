@@ -11,6 +11,7 @@ from typing import Any, Final
 from skerry.api import formats
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, NONE, labels, shortened, spec, status
 from skerry.api.checks import Errors, named, obeys, one_of, port_number
+from skerry.api.filling import branch, fill
 from skerry.api.metadata import validate_labels, validate_name
 from skerry.api.pods.probes import port as port_or_name
 from skerry.api.registry import Column, Object
@@ -27,28 +28,25 @@ _AFFINITY_SECONDS: Final = 10800
 
 def default_service(service: Object) -> None:
     """Fill a Service."""
-    own = service["spec"] = service.get("spec") or {}
-    own["type"] = own.get("type") or "ClusterIP"
-    own["sessionAffinity"] = own.get("sessionAffinity") or "None"
+    own = branch(service, "spec")
+    fill(own, type="ClusterIP", sessionAffinity="None")
     if own["sessionAffinity"] == "ClientIP":
-        own.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}})
+        fill(own, sessionAffinityConfig={"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}})
     for port in own.get("ports") or []:
-        port["protocol"] = port.get("protocol") or "TCP"
         # An empty name and port 0 stand for "the same as the port".
         port["targetPort"] = port.get("targetPort") or port.get("port")
+        fill(port, protocol="TCP")
     if own["type"] in _OUTSIDE:
-        own["externalTrafficPolicy"] = own.get("externalTrafficPolicy") or "Cluster"
+        fill(own, externalTrafficPolicy="Cluster")
     if own["type"] != "ExternalName":
         _default_addresses(own)
-    service.setdefault("status", {}).setdefault("loadBalancer", {})
+    fill(branch(service, "status"), loadBalancer={})
 
 
 def _default_addresses(own: dict[str, Any]) -> None:
-    own["internalTrafficPolicy"] = own.get("internalTrafficPolicy") or "Cluster"
-    own["ipFamilies"] = own.get("ipFamilies") or ["IPv4"]
-    own["ipFamilyPolicy"] = own.get("ipFamilyPolicy") or "SingleStack"
+    fill(own, internalTrafficPolicy="Cluster", ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
     if own.get("clusterIP"):
-        own["clusterIPs"] = own.get("clusterIPs") or [own["clusterIP"]]
+        fill(own, clusterIPs=[own["clusterIP"]])
     elif own.get("clusterIPs"):
         own["clusterIP"] = own["clusterIPs"][0]
 
@@ -158,7 +156,7 @@ def default_endpoints(endpoints: Object) -> None:
     """Fill an Endpoints object."""
     for subset in endpoints.get("subsets") or []:
         for port in subset.get("ports") or []:
-            port["protocol"] = port.get("protocol") or "TCP"
+            fill(port, protocol="TCP")
 
 
 def validate_endpoints(endpoints: Object, _old: Object | None) -> Errors:

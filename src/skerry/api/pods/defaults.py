@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from skerry.api import wellknown
+from skerry.api.filling import branch, fill
 from skerry.api.quantities import canonical_quantities, canonical_quantity
 from skerry.api.registry import Object
 
@@ -22,36 +23,32 @@ _TOKEN_SECONDS: Final = 3600
 
 def default_pod(pod: Object) -> None:
     """Fill a Pod."""
-    spec = pod.setdefault("spec", {})
+    spec = branch(pod, "spec")
     default_pod_spec(spec)
-    if not spec.get("serviceAccountName"):
-        spec["serviceAccountName"] = wellknown.DEFAULT_SERVICE_ACCOUNT
+    fill(spec, serviceAccountName=wellknown.DEFAULT_SERVICE_ACCOUNT, enableServiceLinks=True)
     _mirror_service_account(spec)
-    if spec.get("enableServiceLinks") is None:
-        spec["enableServiceLinks"] = True
     for container in containers(spec):
         _default_requests(container)
-    status = _branch(pod, "status")
-    status.setdefault("phase", "Pending")
-    status.setdefault("qosClass", quality_of_service(spec))
+    status = branch(pod, "status")
+    fill(status, phase="Pending", qosClass=quality_of_service(spec))
 
 
 def default_pod_template(template: Object) -> None:
     """Fill the pod template of a Deployment or ReplicaSet."""
-    template.setdefault("metadata", {})
-    default_pod_spec(template.setdefault("spec", {}))
+    branch(template, "metadata")
+    default_pod_spec(branch(template, "spec"))
 
 
 def default_pod_spec(spec: Spec) -> None:
     """Fill what a pod and a template share."""
-    _fill(
+    fill(
         spec,
         restartPolicy="Always",
         dnsPolicy="ClusterFirst",
         terminationGracePeriodSeconds=30,
         schedulerName=wellknown.DEFAULT_SCHEDULER,
     )
-    _branch(spec, "securityContext")
+    branch(spec, "securityContext")
     _mirror_service_account(spec)
     for container in containers(spec):
         _default_container(container)
@@ -86,20 +83,6 @@ def quality_of_service(spec: Spec) -> str:
     return "Guaranteed"
 
 
-def _fill(target: Spec, **values: Any) -> None:
-    for key, value in values.items():
-        if target.get(key) is None or target[key] == "":
-            target[key] = value
-
-
-def _branch(parent: Spec, key: str) -> Spec:
-    """Return the object at a key; an absent one and an explicit null become an empty one."""
-    branch: Spec | None = parent.get(key)
-    if branch is None:
-        branch = parent[key] = {}
-    return branch
-
-
 def _mirror_service_account(spec: Spec) -> None:
     # `serviceAccount` is the deprecated name of the same field; the server always shows both.
     name = spec.get("serviceAccountName") or spec.get("serviceAccount")
@@ -108,15 +91,15 @@ def _mirror_service_account(spec: Spec) -> None:
 
 
 def _default_container(container: Spec) -> None:
-    _fill(
+    fill(
         container,
         terminationMessagePath="/dev/termination-log",
         terminationMessagePolicy="File",
         imagePullPolicy=pull_policy(str(container.get("image") or "")),
     )
-    canonical_quantities(_branch(container, "resources"), "limits", "requests")
+    canonical_quantities(branch(container, "resources"), "limits", "requests")
     for port in container.get("ports") or []:
-        _fill(port, protocol="TCP")
+        fill(port, protocol="TCP")
     for name in _PROBES:
         if container.get(name) is not None:
             _default_probe(container[name])
@@ -126,7 +109,7 @@ def _default_container(container: Spec) -> None:
         source = variable.get("valueFrom") or {}
         _default_field_ref(source)
         if source.get("resourceFieldRef") is not None:
-            _fill(source["resourceFieldRef"], divisor="0")
+            fill(source["resourceFieldRef"], divisor="0")
 
 
 def _default_probe(probe: Spec) -> None:
@@ -140,18 +123,18 @@ def _default_probe(probe: Spec) -> None:
 
 def _default_handler(handler: Spec) -> None:
     if handler.get("httpGet") is not None:
-        _fill(handler["httpGet"], path="/", scheme="HTTP")
+        fill(handler["httpGet"], path="/", scheme="HTTP")
 
 
 def _default_field_ref(source: Spec) -> None:
     if source.get("fieldRef") is not None:
-        _fill(source["fieldRef"], apiVersion="v1")
+        fill(source["fieldRef"], apiVersion="v1")
 
 
 def _default_requests(container: Spec) -> None:
     resources = container["resources"]
     for name, amount in (resources.get("limits") or {}).items():
-        _branch(resources, "requests").setdefault(name, amount)
+        branch(resources, "requests").setdefault(name, amount)
 
 
 def _default_volume(volume: Spec) -> None:
@@ -159,8 +142,8 @@ def _default_volume(volume: Spec) -> None:
         volume["emptyDir"] = {}
     for kind in ("configMap", "secret", "downwardAPI", "projected"):
         source = volume.get(kind)
-        if source is not None and source.get("defaultMode") is None:
-            source["defaultMode"] = _FILE_MODE
+        if source is not None:
+            fill(source, defaultMode=_FILE_MODE)
     for item in (volume.get("downwardAPI") or {}).get("items") or []:
         _default_field_ref(item)
     for source in (volume.get("projected") or {}).get("sources") or []:
@@ -168,7 +151,7 @@ def _default_volume(volume: Spec) -> None:
     if volume.get("hostPath") is not None and volume["hostPath"].get("type") is None:
         volume["hostPath"]["type"] = ""
     if volume.get("image") is not None:
-        _fill(volume["image"], pullPolicy=pull_policy(str(volume["image"].get("reference") or "")))
+        fill(volume["image"], pullPolicy=pull_policy(str(volume["image"].get("reference") or "")))
     if volume.get("emptyDir") is not None:
         canonical_quantity(volume["emptyDir"], "sizeLimit")
 
@@ -177,5 +160,5 @@ def _default_projection(source: Spec) -> None:
     for item in (source.get("downwardAPI") or {}).get("items") or []:
         _default_field_ref(item)
     token = source.get("serviceAccountToken")
-    if token is not None and token.get("expirationSeconds") is None:
-        token["expirationSeconds"] = _TOKEN_SECONDS
+    if token is not None:
+        fill(token, expirationSeconds=_TOKEN_SECONDS)
