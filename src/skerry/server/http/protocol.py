@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_body_size",
         "_current",
         "_deaf",
+        "_ended",
         "_head_bytes",
         "_headers",
         "_held",
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
         self._phase = _IDLE
+        self._ended = False  # a request ended in the data that were read last
         self._deaf = False  # nothing more is read from this client
         self._blocked = False  # the client does not take what is written
         self._unsent = 0
@@ -120,6 +122,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        self._ended = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -134,7 +137,9 @@ class Connection(asyncio.Protocol):
             return
         if self._phase == _BODY:
             self.deadline = self._listener.clock + READ_SECONDS
-        elif self._phase == _HEAD:
+        elif (
+            self._phase == _HEAD and not self._ended
+        ):  # else an unknown part of the data is the head; it is at most one read
             self._count_head(len(data))
 
     def pause_writing(self) -> None:
@@ -196,6 +201,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._phase = _IDLE
+        self._ended = True
         body = self._body
         request = Request(
             self._parser.get_method(), self._target, self._headers, body[0] if len(body) == 1 else b"".join(body)

@@ -17,6 +17,7 @@ from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, Tensor, by
 
 _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
 _MOST_NESTED: Final = 100
+_MOST_DIGITS: Final = 18
 
 Parameters: TypeAlias = dict[str, str | bool | int | float]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -114,10 +115,10 @@ def read_picture(body: bytes, name: str, received_at: float) -> InferRequest:
 def _header_size(text: bytes, available: int) -> int:
     if not text.isdigit():
         raise InvalidRequest("Inference-Header-Content-Length header is invalid and couldn't be parsed")
-    size = int(text)
+    size = int(text) if len(text) <= _MOST_DIGITS else available + 1
     if size > available:
         raise InvalidRequest(
-            f"Inference-Header-Content-Length header exceeds actual payload length - {size} of {available} bytes"
+            f"Inference-Header-Content-Length header exceeds actual payload length, which is {available} bytes"
         )
     return size
 
