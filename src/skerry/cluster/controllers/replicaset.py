@@ -28,7 +28,7 @@ from skerry.cluster.controllers.ownership import (
     name_of,
     settle,
 )
-from skerry.cluster.controllers.writes import delete, patch_status
+from skerry.cluster.controllers.writes import delete, message_of, namespace_ends, patch_status
 from skerry.kit.clock import Clock
 from skerry.machinery.selectors import EVERYTHING, label_selector
 from skerry.reconcile import Again, Cache, Controller, Key, Manager, Recorder
@@ -143,7 +143,7 @@ class ReplicaSetController:
 
     async def _finish(self, replica_set: ReplicaSet, outcome: Outcome) -> Again | None:
         now = self._clock.now()
-        failure = (outcome.reason, _message(outcome.error)) if outcome.error is not None else None
+        failure = (outcome.reason, message_of(outcome.error)) if outcome.error is not None else None
         await patch_status(self._client, replica_set, new_status(replica_set, outcome.pods, failure, now))
         if outcome.error is not None:
             raise outcome.error  # tried again after a growing delay
@@ -161,10 +161,10 @@ class ReplicaSetController:
                 await self._delete(replica_set, pod, outcome)
         except ApiError as error:
             # A namespace that is being emptied takes no new pods; its ReplicaSets go as well, soon.
-            if not _namespace_ends(error):
+            if not namespace_ends(error):
                 outcome.error = error
                 verb = "creating" if outcome.reason == "FailedCreate" else "deleting"
-                await self._events.warning(replica_set, outcome.reason, f"Error {verb}: {_message(error)}")
+                await self._events.warning(replica_set, outcome.reason, f"Error {verb}: {message_of(error)}")
         return outcome
 
     async def _create(self, replica_set: ReplicaSet, outcome: Outcome) -> None:
@@ -231,14 +231,3 @@ def _conditions(
         lastTransitionTime=found.lastTransitionTime if found else now.replace(microsecond=0),
     )
     return [*others, made]
-
-
-def _message(error: ApiError | None) -> str:
-    return (error.status.message if error is not None else None) or str(error)
-
-
-def _namespace_ends(error: ApiError) -> bool:
-    details = error.status.details
-    if any(cause.reason == "NamespaceTerminating" for cause in (details.causes if details else None) or []):
-        return True
-    return error.status.code == 403 and "because it is being terminated" in _message(error)

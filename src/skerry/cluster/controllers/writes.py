@@ -1,4 +1,4 @@
-"""Two writes that lightkube does not offer as such: a status patch of what changed, a delete of one exact object."""
+"""Writes that lightkube does not offer (a patch of what changed, a delete of one exact object), and their errors."""
 
 from typing import Any
 
@@ -48,3 +48,16 @@ async def delete(client: AsyncClient, item: Any, *, cascade: CascadeType | None 
             return False
         raise
     return True
+
+
+def message_of(error: ApiError) -> str:
+    """Return what the API server said."""
+    return error.status.message or str(error)
+
+
+def namespace_ends(error: ApiError) -> bool:
+    """Tell whether nothing can be created because the namespace is being emptied; there is no use in trying again."""
+    details = error.status.details
+    if any(cause.reason == "NamespaceTerminating" for cause in (details.causes if details else None) or []):
+        return True
+    return error.status.code == 403 and "because it is being terminated" in message_of(error)

@@ -18,6 +18,7 @@ from skerry.api.wellknown import REVISION_ANNOTATION
 from skerry.cluster.controllers.deployment.fenceposts import recreates
 from skerry.cluster.controllers.deployment.plan import Plan, Update, plan
 from skerry.cluster.controllers.deployment.revisions import replicas_of, same_template
+from skerry.cluster.controllers.deployment.status import creation_failed
 from skerry.cluster.controllers.ownership import (
     claim,
     controlled_by,
@@ -27,7 +28,7 @@ from skerry.cluster.controllers.ownership import (
     name_of,
     settle,
 )
-from skerry.cluster.controllers.writes import delete, patch_status
+from skerry.cluster.controllers.writes import delete, message_of, namespace_ends, patch_status
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
 from skerry.machinery.selectors import EVERYTHING, label_selector
@@ -89,14 +90,22 @@ class DeploymentController:
         try:
             await self._client.create(wanted)
         except ApiError as error:
-            if error.status.reason == "AlreadyExists":
-                await self._resolve_collision(deployment, name_of(wanted))
-                return False
-            raise
+            await self._creation_failed(deployment, wanted, error)
+            return False
         if replicas_of(wanted):
             message = f"Scaled up replica set {name_of(wanted)} from 0 to {replicas_of(wanted)}"
             await self._events.normal(deployment, "ScalingReplicaSet", message)
         return True
+
+    async def _creation_failed(self, deployment: Deployment, wanted: ReplicaSet, error: ApiError) -> None:
+        if error.status.reason == "AlreadyExists":
+            await self._resolve_collision(deployment, name_of(wanted))
+        elif not namespace_ends(error):
+            status = creation_failed(deployment, name_of(wanted), message_of(error), self._clock.now())
+            await patch_status(self._client, deployment, status)
+            message = f'Failed to create new replica set "{name_of(wanted)}": {message_of(error)}'
+            await self._events.warning(deployment, "ReplicaSetCreateError", message)
+            raise error  # tried again after a growing delay
 
     async def _resolve_collision(self, deployment: Deployment, name: str) -> None:
         """Tell our own ReplicaSet, which the cache does not show yet, from another template with the same hash."""

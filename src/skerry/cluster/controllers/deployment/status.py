@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from lightkube.models.apps_v1 import DeploymentCondition, DeploymentStatus
 from lightkube.resources.apps_v1 import Deployment
 
@@ -105,6 +106,15 @@ def progressing(
     if failed is None:
         return without(conditions, FAILURE)
     return put(conditions, failed)
+
+
+def creation_failed(deployment: Deployment, name: str, message: str, now: datetime) -> DeploymentStatus:
+    """Return the present status with the word that the new ReplicaSet could not be created."""
+    conditions = present_conditions(deployment)
+    if deadline(deployment) is not None:
+        message = f'Failed to create new replica set "{name}": {message}'
+        conditions = put(conditions, make(PROGRESSING, "False", "ReplicaSetCreateError", message, now))
+    return msgspec.structs.replace(deployment.status or DeploymentStatus(), conditions=list(conditions) or None)
 
 
 def seconds_to_deadline(deployment: Deployment, counts: Counts, conditions: Conditions, now: datetime) -> float | None:

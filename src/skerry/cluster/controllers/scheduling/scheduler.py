@@ -15,7 +15,7 @@ import msgspec
 from lightkube import AsyncClient
 from lightkube.models.core_v1 import ObjectReference, PodCondition
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Node, PersistentVolumeClaim, Pod
+from lightkube.resources.core_v1 import Node, PersistentVolumeClaim, Pod, PodBinding
 from lightkube.types import PatchType
 
 from skerry.api.wellknown import DEFAULT_SCHEDULER
@@ -27,6 +27,12 @@ from skerry.kit.clock import Clock, timestamp
 from skerry.reconcile import Again, Cache, Change, Controller, Key, Manager, Recorder
 
 _SCHEDULED: Final = "PodScheduled"
+
+
+class Binding(PodBinding):
+    """A binding whose answer can be read: it is a Status, without a target, and lightkube decodes it as a Binding."""
+
+    target: ObjectReference | None = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Scheduler:
 
     async def _bind(self, pod: Pod, node: str) -> None:
         metadata = meta(pod)
-        binding = Pod.Binding(
+        binding = Binding(
             metadata=ObjectMeta(name=metadata.name, namespace=metadata.namespace),
             target=ObjectReference(apiVersion="v1", kind="Node", name=node),
         )
