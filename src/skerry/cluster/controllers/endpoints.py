@@ -17,7 +17,7 @@ from lightkube.types import PatchType
 from skerry.cluster.controllers.backends import Backend, behind, grouped, headless, selects
 from skerry.cluster.controllers.endpointslice import HEADLESS, services_of
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.writes import delete
+from skerry.cluster.controllers.writes import create_if_open, delete
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
 
@@ -92,7 +92,7 @@ class EndpointsController:
             return None
         wanted = plan(service, self._pods.in_namespace(key.namespace))
         if present is None:
-            await self._client.create(wanted)
+            await create_if_open(self._client, wanted)
         elif patch := changes(present, wanted):
             await self._client.patch(Endpoints, key.name, patch, namespace=key.namespace, patch_type=PatchType.MERGE)
         return None

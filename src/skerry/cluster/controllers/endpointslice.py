@@ -21,7 +21,7 @@ from skerry.api.wellknown import ENDPOINTSLICE_MANAGED_BY_LABEL as MANAGED_BY
 from skerry.api.wellknown import SERVICE_NAME_LABEL as SERVICE_NAME
 from skerry.cluster.controllers.backends import Backend, Groups, Port, behind, grouped, headless, selected, selects
 from skerry.cluster.controllers.ownership import controlled_by, controller_reference, deleting, labels_of, meta, name_of
-from skerry.cluster.controllers.writes import delete
+from skerry.cluster.controllers.writes import create_if_open, delete
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
 
@@ -90,7 +90,7 @@ class EndpointSliceController:
                 EndpointSlice, name_of(item), changes, namespace=key.namespace, patch_type=PatchType.MERGE
             )
         for item in planned.create:
-            await self._client.create(item)
+            await create_if_open(self._client, item)
         for item in planned.delete:
             await delete(self._client, item)
         return None

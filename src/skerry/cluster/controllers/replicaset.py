@@ -55,7 +55,8 @@ class Outcome:
 
     pods: list[Pod]
     reason: str = ""
-    error: ApiError | None = field(default=None)
+    error: ApiError | None = None
+    done: list[tuple[str, str]] = field(default_factory=list)  # reasons and messages of events
 
 
 def plan(replica_set: ReplicaSet, pods: Sequence[Pod]) -> Plan:
@@ -145,6 +146,12 @@ class ReplicaSetController:
         now = self._clock.now()
         failure = (outcome.reason, message_of(outcome.error)) if outcome.error is not None else None
         await patch_status(self._client, replica_set, new_status(replica_set, outcome.pods, failure, now))
+        # Events come last: nobody waits for them.
+        for reason, message in outcome.done:
+            await self._events.normal(replica_set, reason, message)
+        if failure is not None:
+            verb = "creating" if outcome.reason == "FailedCreate" else "deleting"
+            await self._events.warning(replica_set, outcome.reason, f"Error {verb}: {failure[1]}")
         if outcome.error is not None:
             raise outcome.error  # tried again after a growing delay
         wait = seconds_to_next(replica_set, outcome.pods, now)
@@ -155,27 +162,19 @@ class ReplicaSetController:
         try:
             for _ in range(planned.create):
                 outcome.reason = "FailedCreate"
-                await self._create(replica_set, outcome)
+                pod = await self._client.create(new_pod(replica_set))
+                outcome.pods.append(pod)
+                outcome.done.append(("SuccessfulCreate", f"Created pod: {name_of(pod)}"))
             for pod in planned.delete:
                 outcome.reason = "FailedDelete"
-                await self._delete(replica_set, pod, outcome)
+                await delete(self._client, pod)
+                outcome.pods.remove(pod)
+                outcome.done.append(("SuccessfulDelete", f"Deleted pod: {name_of(pod)}"))
         except ApiError as error:
             # A namespace that is being emptied takes no new pods; its ReplicaSets go as well, soon.
             if not namespace_ends(error):
                 outcome.error = error
-                verb = "creating" if outcome.reason == "FailedCreate" else "deleting"
-                await self._events.warning(replica_set, outcome.reason, f"Error {verb}: {message_of(error)}")
         return outcome
-
-    async def _create(self, replica_set: ReplicaSet, outcome: Outcome) -> None:
-        pod = await self._client.create(new_pod(replica_set))
-        outcome.pods.append(pod)
-        await self._events.normal(replica_set, "SuccessfulCreate", f"Created pod: {name_of(pod)}")
-
-    async def _delete(self, replica_set: ReplicaSet, pod: Pod, outcome: Outcome) -> None:
-        await delete(self._client, pod)
-        outcome.pods.remove(pod)
-        await self._events.normal(replica_set, "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
 
     def _of_orphan(self, pod: Pod) -> list[Key]:
         if controller_of(pod) is not None:

@@ -50,6 +50,15 @@ async def delete(client: AsyncClient, item: Any, *, cascade: CascadeType | None 
     return True
 
 
+async def create_if_open(client: AsyncClient, item: Any) -> None:
+    """Create the object, unless its namespace is being emptied: then it is not wanted any more."""
+    try:
+        await client.create(item)
+    except ApiError as error:
+        if not namespace_ends(error):
+            raise
+
+
 def message_of(error: ApiError) -> str:
     """Return what the API server said."""
     return error.status.message or str(error)

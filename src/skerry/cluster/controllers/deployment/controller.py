@@ -79,8 +79,7 @@ class DeploymentController:
         await patch_status(self._client, deployment, planned.status)
         if planned.revision is not None:
             await self._annotate(deployment, planned.revision)
-        for update in planned.updates:
-            await self._tell(deployment, update)
+        await self._tell(deployment, planned)
         for item in planned.delete:
             log.info("old replica set deleted", replica_set=name_of(item), namespace=meta(item).namespace)
             await delete(self._client, item)
@@ -92,9 +91,6 @@ class DeploymentController:
         except ApiError as error:
             await self._creation_failed(deployment, wanted, error)
             return False
-        if replicas_of(wanted):
-            message = f"Scaled up replica set {name_of(wanted)} from 0 to {replicas_of(wanted)}"
-            await self._events.normal(deployment, "ScalingReplicaSet", message)
         return True
 
     async def _creation_failed(self, deployment: Deployment, wanted: ReplicaSet, error: ApiError) -> None:
@@ -136,13 +132,15 @@ class DeploymentController:
             Deployment, name_of(deployment), body, namespace=meta(deployment).namespace, patch_type=PatchType.MERGE
         )
 
-    async def _tell(self, deployment: Deployment, update: Update) -> None:
-        if update.replicas is None:
-            return
-        before = replicas_of(update.replica_set)
-        direction = "up" if update.replicas > before else "down"
-        message = f"Scaled {direction} replica set {name_of(update.replica_set)} from {before} to {update.replicas}"
-        await self._events.normal(deployment, "ScalingReplicaSet", message)
+    async def _tell(self, deployment: Deployment, planned: Plan) -> None:
+        changes = [(each.replica_set, replicas_of(each.replica_set), each.replicas) for each in planned.updates]
+        if planned.create is not None:
+            changes.append((planned.create, 0, replicas_of(planned.create)))
+        for item, before, after in changes:
+            if after is not None and after != before:
+                direction = "up" if after > before else "down"
+                message = f"Scaled {direction} replica set {name_of(item)} from {before} to {after}"
+                await self._events.normal(deployment, "ScalingReplicaSet", message)
 
     def _of_orphan(self, item: ReplicaSet) -> list[Key]:
         if controller_of(item) is not None:
