@@ -97,7 +97,8 @@ def test_requests_follow_limits_in_pods_only() -> None:
         ("registry:5000/nginx:1.2", "IfNotPresent"),
         ("nginx:1", "IfNotPresent"),
         ("nginx@sha256:0123", "IfNotPresent"),
-        ("nginx:latest@sha256:0123", "IfNotPresent"),
+        ("nginx:latest@sha256:0123", "Always"),
+        ("nginx:1@sha256:0123", "IfNotPresent"),
     ],
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:

@@ -63,11 +63,10 @@ def containers(spec: Spec) -> Iterator[dict[str, Any]]:
 
 
 def pull_policy(image: str) -> str:
-    """Always for `:latest` or no tag at all, else IfNotPresent."""
-    if "@" in image:
-        return "IfNotPresent"
-    _, colon, tag = image.rpartition("/")[2].partition(":")
-    return "Always" if not colon or tag == "latest" else "IfNotPresent"
+    """Always for `:latest`, and for neither tag nor digest; else IfNotPresent."""
+    named, _, digest = image.partition("@")
+    tag = named.rpartition("/")[2].partition(":")[2]
+    return "Always" if tag == "latest" or not (tag or digest) else "IfNotPresent"
 
 
 def quality_of_service(spec: Spec) -> str:
