@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["SKERRY_HOME"] = str(HOME)
     os.environ.pop("KUBECONFIG", None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    steps = Steps(6)
+    steps = Steps(7)
     with steps.step("Build the classifier from packages (EfficientNet-Lite0, ImageNet)"):
         build = [
             sys.executable,

@@ -269,10 +269,10 @@ def test_apply_edits_and_errors_in_kubectls_words(deployed: Platform, tmp_path: 
         "ai-demo",
         "-f",
         "-",
-        stdin="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: y}\n",
+        stdin="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: z}\n",
     )
     assert changed.stdout == "configmap/c configured\n"
-    assert deployed.json("get", "cm", "c", "-n", "ai-demo")["data"] == {"x": "y"}
+    assert deployed.json("get", "cm", "c", "-n", "ai-demo")["data"] == {"x": "z"}
 
 
 def test_the_status_that_kserve_clients_read(deployed: Platform) -> None:

@@ -72,7 +72,8 @@ class _Exchange:
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            self.head.set_result((message["status"], list(message["headers"])))
+            if not self.head.done():  # the caller may have been cancelled while the application worked
+                self.head.set_result((message["status"], list(message["headers"])))
             return
         if message.get("body"):
             await self.chunks.put(message["body"])
