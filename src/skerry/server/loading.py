@@ -50,6 +50,7 @@ class Loader:
             raise failures[0]
         if not served:
             raise LoadError(f"cannot serve {options.name}: model_version_policy allows none of {sorted(present)}")
+        self._registry.settled(options.name)
         await in_thread(settle)
 
     async def _load_version(self, options: ModelOptions, number: int, path: Path) -> None:

@@ -96,16 +96,16 @@ def _fitted(pixels: Array, datatype: str, size: tuple[int, int]) -> Array:
     """Convert, then resize."""
     if pixels.shape[:2] == size:
         return _converted(pixels, DTYPES[datatype])
-    cv2 = opencv()
-    working = DTYPES[datatype] if datatype in _RESIZABLE else np.dtype(np.float64)
-    resized: Array = cv2.resize(_converted(pixels, working), (size[1], size[0]))
+    converted = _converted(pixels, DTYPES[datatype])
+    working = converted if datatype in _RESIZABLE else converted.astype(np.float64)
+    resized: Array = opencv().resize(working, (size[1], size[0]))
     resized = resized if resized.ndim == 3 else resized[:, :, None]  # OpenCV drops a single channel
-    return resized if working == DTYPES[datatype] else _converted(resized, DTYPES[datatype])
+    return _converted(resized, DTYPES[datatype])
 
 
 def _converted(pixels: Array, dtype: np.dtype[Any]) -> Array:
     """The values as they are; integers that do not fit are cut at the type's end, as OpenCV does."""
-    if dtype.kind == "f" or np.can_cast(pixels.dtype, dtype):
+    if dtype == pixels.dtype or dtype.kind == "f" or np.can_cast(pixels.dtype, dtype):
         return pixels.astype(dtype, copy=False)
     bounds = np.iinfo(dtype)
     return np.clip(np.rint(pixels), bounds.min, bounds.max).astype(dtype)

@@ -52,6 +52,7 @@ class _Model:
         self.reasons: dict[int, str] = {}
         self.available: dict[int, ServedVersion] = {}
         self.default: ServedVersion | None = None
+        self.settled = False
 
     def change(self, number: int, state: State, reason: str = "") -> None:
         self.states[number] = state
@@ -82,9 +83,13 @@ class Registry:
         model.default = model.available[max(model.available)]
         model.change(version.number, State.AVAILABLE)
 
+    def settled(self, name: str) -> None:
+        """Every version that was to be tried has been."""
+        self._models[name].settled = True
+
     def ready(self) -> bool:
-        """Whether every declared model can answer."""
-        return all(model.default is not None for model in self._models.values())
+        """Whether every declared model can answer, in all versions that its policy asks for and that can be loaded."""
+        return all(model.default is not None and model.settled for model in self._models.values())
 
     def versions(self, name: str) -> list[str]:
         """The versions that can answer, lowest first."""

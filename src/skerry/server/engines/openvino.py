@@ -13,6 +13,7 @@ Three things here were chosen by measurement:
 
 # ruff: noqa: E402 - the converter must be shut out before the import
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ _INVALID: Final = "INVALID"  # what OVMS's metadata says of a type that the prot
 _SUFFIXES: Final = (".xml", ".onnx", ".pdmodel", ".pb", ".tflite")  # in OVMS's order
 _INTEGER_KEYS: Final = frozenset({"INFERENCE_NUM_THREADS", "AUTO_BATCH_TIMEOUT"})
 _DEVICES: Final = Path("/dev/dri")
+_IR: Final = re.compile(rb"<net\b[^>]*\bversion=")
 
 
 class OpenVino:
@@ -106,8 +108,8 @@ def _checked(file: Path) -> Path:
     if not head:
         raise LoadError(f"cannot load {file}: the file is empty")
     if file.suffix == ".xml":
-        if b"<net" not in head:
-            raise LoadError(f"cannot load {file}: it is no OpenVINO model (there is no <net> in it)")
+        if not _IR.search(head):
+            raise LoadError(f"cannot load {file}: it is no OpenVINO model (there is no <net … version=…> in it)")
         if not file.with_suffix(".bin").exists():
             raise LoadError(f"cannot load {file}: its weights, {file.with_suffix('.bin').name}, are missing")
     return file
