@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import click
 
 from skerry.daemon.paths import paths
-from skerry.images.display import human_duration, human_size
+from skerry.images.display import details, human_duration, human_size, summary
 from skerry.images.errors import BuildError, ImageError, ImageNotFound, StoreError
 from skerry.images.manifest import Platform, host_platform
 from skerry.images.reference import Reference, parse, parse_new_name
@@ -157,7 +157,8 @@ def push(name: str, destination: str, insecure: bool) -> None:
 
     DESTINATION is a name in a registry (default: NAME itself), oci:DIR[:NAME], oci-archive:FILE or docker-archive:FILE.
     """
-    from skerry.images.archive import location, save
+    from skerry.images.archive import location
+    from skerry.images.export import save
 
     with _errors():
         store = _store()
@@ -195,22 +196,24 @@ def _registry(reference: Reference, *, insecure: bool) -> "Registry":
 def list_(output: str | None) -> None:
     """List the images of this machine, as `podman images` does."""
     with _errors():
-        images = _store().list()
+        store = _store()
+        images = store.list()
+        sizes = {image.name: store.unpacked_size(image) for image in images}
     if output == "name":
         for image in images:
             click.echo(image.name)
     elif output:
-        click.echo(_dump([_summary(image) for image in images], output))
+        click.echo(_dump([summary(image, sizes[image.name]) for image in images], output))
     else:
-        _print_table([_row(image) for image in images])
+        _print_table([_row(image, sizes[image.name]) for image in images])
 
 
-def _row(image: StoredImage) -> tuple[str, ...]:
+def _row(image: StoredImage, size: int) -> tuple[str, ...]:
     repository, _, tag = image.name.partition("@")[0].rpartition(":")
     if "@" in image.name:
         repository, tag = image.name.partition("@")[0], "<none>"
     age = (datetime.now(UTC) - image.created).total_seconds()
-    return repository, tag, _hex(image.id)[:_SHORT], f"{human_duration(age)} ago", human_size(image.size)
+    return repository, tag, _hex(image.id)[:_SHORT], f"{human_duration(age)} ago", human_size(size)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -230,52 +233,19 @@ def inspect(name: str, output: str, verify: bool) -> None:
     with _errors():
         store = _store()
         image = _existing(store, name)
-        details = _details(image)
+        shown = details(image, store.unpacked_size(image))
         problems: list[str] = []
         if verify:
             store.rootfs(image)
             checked = store.verify(image)
             problems = checked.problems
-            details["Verified"] = {"Files": checked.files, "Bytes": checked.size, "Problems": problems}
-    click.echo(_dump([details], output))
+            if problems:
+                store.discard_tree(image)
+            shown["Verified"] = {"Files": checked.files, "Bytes": checked.size, "Problems": problems}
+    click.echo(_dump([shown], output))
     if problems:
+        click.echo(f"Note: the unpacked files of {image.name} were damaged; its next use unpacks them again", err=True)
         raise click.exceptions.Exit(1)
-
-
-def _details(image: StoredImage) -> dict[str, Any]:
-    config = image.config
-    return {
-        **_summary(image),
-        "Architecture": config.architecture,
-        "Os": config.os,
-        "MediaType": image.descriptor.media_type,
-        "Annotations": image.manifest.annotations or {},
-        "Layers": [
-            {
-                "Digest": layer.digest,
-                "DiffId": diff_id,
-                "Size": layer.size,
-                "MediaType": layer.media_type,
-                **(
-                    {"Title": title}
-                    if (title := (layer.annotations or {}).get("org.opencontainers.image.title"))
-                    else {}
-                ),
-            }
-            for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=True)
-        ],
-    }
-
-
-def _summary(image: StoredImage) -> dict[str, Any]:
-    return {
-        "Id": _hex(image.id),
-        "Names": [image.name],
-        "Digest": image.descriptor.digest,
-        "CreatedAt": image.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "Size": image.size,
-        "Labels": image.config.labels,
-    }
 
 
 @model.command()

@@ -1,4 +1,10 @@
-"""Sizes and ages in the words of container tools."""
+"""Images, sizes and ages in the words of container tools."""
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skerry.images.store import StoredImage
 
 
 def human_size(size: int) -> str:
@@ -28,3 +34,41 @@ def human_duration(seconds: float) -> str:
         if days < limit:
             return f"{days // length} {unit}"
     return f"{days // 365} years"
+
+
+def details(image: "StoredImage", size: int) -> dict[str, Any]:
+    """Describe an image for `inspect`."""
+    config = image.config
+    return {
+        **summary(image, size),
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "MediaType": image.descriptor.media_type,
+        "Annotations": image.manifest.annotations or {},
+        "Layers": [
+            {
+                "Digest": layer.digest,
+                "DiffId": diff_id,
+                "Size": layer.size,
+                "MediaType": layer.media_type,
+                **(
+                    {"Title": title}
+                    if (title := (layer.annotations or {}).get("org.opencontainers.image.title"))
+                    else {}
+                ),
+            }
+            for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=True)
+        ],
+    }
+
+
+def summary(image: "StoredImage", size: int) -> dict[str, Any]:
+    """Describe an image for `list`; the keys are podman's."""
+    return {
+        "Id": image.id.removeprefix("sha256:"),
+        "Names": [image.name],
+        "Digest": image.descriptor.digest,
+        "CreatedAt": image.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "Size": size,
+        "Labels": image.config.labels,
+    }

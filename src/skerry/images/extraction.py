@@ -60,20 +60,26 @@ class Extraction:
         Raises `DamagedContent` for an unsafe or broken archive or wrong digests; the directory is then worthless.
         """
         self._fresh = set()
-        source = _Source(layer)
         try:
-            # Not "r|*": what is compressed was decompressed already, a tar inside a tar stays one.
-            with tarfile.open(mode="r|", fileobj=cast("IO[bytes]", source), bufsize=_TAR_BUFFER) as archive:
-                while (member := archive.next()) is not None:
-                    source.in_header = False
-                    self._add(archive, member)
-                    source.begin_header()
-                    cast("Any", archive).members = []  # else every header stays in memory
-                source.in_header = False
-                _expect_only_padding(cast("IO[bytes]", archive.fileobj))
-        except _BROKEN as error:
+            self._read(_Source(layer))
+        except (DamagedContent, *_BROKEN) as error:
+            layer.finish()  # if it is not what was published, that is the thing to say
+            if isinstance(error, DamagedContent):
+                raise
             raise DamagedContent(f"cannot unpack the layer: its tar archive is broken: {error}") from error
         layer.finish()
+
+    def _read(self, source: "_Source") -> None:
+        # Not "r|*": what is compressed was decompressed already, a tar inside a tar stays one.
+        with tarfile.open(mode="r|", fileobj=cast("IO[bytes]", source), bufsize=_TAR_BUFFER) as archive:
+            while (member := archive.next()) is not None:
+                source.in_header = False
+                self._add(archive, member)
+                source.begin_header()
+                cast("Any", archive).members = []  # else every header stays in memory
+            source.in_header = False
+            _expect_only_padding(cast("IO[bytes]", archive.fileobj))
+            source.expect_whole_blocks()
 
     def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         parts = _parts(member.name)
@@ -240,6 +246,7 @@ class _Source:
         self._layer = layer
         self.in_header = True
         self._left = _LONGEST_HEADER
+        self._size = 0
 
     def begin_header(self) -> None:
         self.in_header = True
@@ -247,6 +254,7 @@ class _Source:
 
     def read(self, size: int = CHUNK) -> bytes:
         piece = self._layer.read(size)
+        self._size += len(piece)
         if self.in_header:
             self._left -= len(piece)
             if self._left < 0:
@@ -254,6 +262,11 @@ class _Source:
                     f"cannot unpack the layer: a header in its tar archive is longer than {_LONGEST_HEADER >> 20} MiB"
                 )
         return piece
+
+    def expect_whole_blocks(self) -> None:
+        """Refuse an archive that was cut inside a header, which tarfile takes for the end."""
+        if self._size % tarfile.BLOCKSIZE:
+            raise DamagedContent("cannot unpack the layer: its tar archive is cut off")
 
 
 def relative_link(above: Sequence[str], target: str) -> str:

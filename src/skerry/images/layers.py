@@ -21,8 +21,22 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"
 """Bytes 1 to 3 of a skippable frame, which zstd:chunked layers may begin with."""
 
+_SMALLEST_GZIP: Final = 18
+_MOST_EXPANSION: Final = 1032
 _WITH_GZIP_HEADER: Final = 31
 _ZSTD_WINDOW: Final = 128 * 1024 * 1024
+
+
+def unpacked_size(blob: BinaryIO, size: int) -> int:
+    """Tell how long a layer's tar is, as far as that can be had without reading it all; else the blob's own size.
+
+    Gzip's last four bytes are the length modulo 4 GiB of its last member.
+    """
+    if size < _SMALLEST_GZIP or compression(blob.read(4)) != "gzip":
+        return size
+    blob.seek(size - 4)
+    said = int.from_bytes(blob.read(4), "little")
+    return said if size < said < size * _MOST_EXPANSION else size
 
 
 class LayerStream:

@@ -302,6 +302,10 @@ def _distinct(blobs: Sequence[Descriptor]) -> list[Descriptor]:
     return list({blob.digest: blob for blob in blobs}.values())
 
 
+def _digests(image: StoredImage) -> set[str]:
+    return {image.id, *(layer.digest for layer in image.manifest.layers)}
+
+
 def _repositories_with(store: ImageStore, reference: Reference, blobs: Sequence[Descriptor]) -> dict[str, str]:
     """Find, for blobs, other repositories of the same registry that had them when they were pulled."""
     from skerry.images.reference import parse
@@ -311,5 +315,5 @@ def _repositories_with(store: ImageStore, reference: Reference, blobs: Sequence[
     for image in store.list():
         other = parse(image.name)
         if other.domain == reference.domain and other.path != reference.path:
-            found |= {layer.digest: other.path for layer in image.manifest.layers if layer.digest in wanted}
+            found |= dict.fromkeys(wanted & _digests(image), other.path)
     return found

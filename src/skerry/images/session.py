@@ -90,7 +90,7 @@ def challenges(header: str) -> list[Challenge]:
     """Read `WWW-Authenticate`, Bearer before Basic."""
     starts = list(_SCHEME.finditer(header))
     found = []
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
+    for start, following in zip(starts, [*starts[1:], None], strict=False):
         text = header[start.end() : following.start() if following else None]
         parameters = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(text)}
         found.append(Challenge(start.group(1).lower(), parameters))

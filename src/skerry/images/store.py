@@ -7,15 +7,16 @@
     ROOT/pins/HOLDER              who uses which tree, so that a tree outlives its image's name
     ROOT/*.lock
 
-Three locks. `index.lock` is held for the moments in which the index is read and replaced, `rootfs.lock` while a tree is
-unpacked. `use.lock` is shared by everybody who adds content and taken alone by `collect`, which therefore never sees
-content whose name is still to be written. Names decide what stays: `collect` deletes what no name reaches and no pin
-holds.
+Three locks. `index.lock` is held for the moments in which index or pins are read and replaced, `rootfs.lock` while a
+tree is unpacked. `use.lock` is shared by everybody who adds content and taken alone by `collect`, which therefore never
+sees content whose name is still to be written. Names decide what stays: `collect` deletes what no name reaches and no
+pin holds.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from msgspec import Struct
 
 from skerry.images.blobs import BlobStore
 from skerry.images.errors import DamagedContent, ImageNotFound, StoreError
+from skerry.images.layers import unpacked_size
 from skerry.images.locks import held
 from skerry.images.manifest import (
     OCI_INDEX,
@@ -139,6 +141,14 @@ class ImageStore:
                 log.warning("image in the store is damaged", image=_name(entry), error=error.message)
         return sorted(images, key=lambda image: (-image.created.timestamp(), image.name))
 
+    def unpacked_size(self, image: StoredImage) -> int:
+        """Count the image's bytes as podman does: without compression, as far as that is known."""
+        total = image.manifest.config.size
+        for layer in image.manifest.layers:
+            with self.blobs.open(layer.digest) as blob:
+                total += unpacked_size(blob, layer.size)
+        return total
+
     def record(
         self, reference: Reference, manifest: Descriptor, stored_at: datetime, *, source_digest: str = ""
     ) -> StoredImage:
@@ -203,6 +213,11 @@ class ImageStore:
         with self.adding():
             return self._rootfs.verify(image.diff_ids)
 
+    def discard_tree(self, image: StoredImage) -> None:
+        """Have the image unpacked anew at its next use; who uses the old tree keeps it."""
+        with self.adding(), held(self.root / "rootfs.lock", patience=_UNPACK_PATIENCE):
+            self._rootfs.set_aside(self._rootfs.path(image.diff_ids))
+
     def discard_damaged(self, image: StoredImage) -> int:
         """Read the image's blobs and delete those that have changed on disk; count them."""
         damaged = [blob for blob in (image.manifest.config, *image.manifest.layers) if not self.blobs.sound(blob)]
@@ -215,8 +230,9 @@ class ImageStore:
     def pin(self, holder: str, tree: Path) -> None:
         """Keep a tree for `holder` (a pod's uid), whatever happens to its image's name."""
         self._pins.mkdir(exist_ok=True)
-        held_trees = {*self._pinned_by(holder), tree.name}
-        replace(self._pins / holder, "\n".join(sorted(held_trees)).encode())
+        with self._index_lock():
+            held_trees = {*self._pinned_by(holder), tree.name}
+            replace(self._pins / holder, "\n".join(sorted(held_trees)).encode())
 
     def unpin(self, holder: str) -> None:
         """Let go of everything that `holder` had pinned."""
@@ -272,7 +288,9 @@ class ImageStore:
     def _drop_old_downloads(self) -> None:
         for file in self.blobs.incoming.iterdir():
             # Only downloads are worth keeping for a while; anything else here is left from a crash.
-            if file.suffix != ".partial" or file.stat().st_mtime < time.time() - _KEEP_PARTIAL:
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            elif file.suffix != ".partial" or file.stat().st_mtime < time.time() - _KEEP_PARTIAL:
                 file.unlink(missing_ok=True)
 
     # Index
@@ -282,7 +300,11 @@ class ImageStore:
         self.blobs.prepare()
         marker = self.root / "oci-layout"
         if not marker.exists():
-            replace(marker, b'{"imageLayoutVersion":"1.0.0"}', mode=_READABLE)
+            with self._index_lock():
+                replace(marker, b'{"imageLayoutVersion":"1.0.0"}', mode=_READABLE)
+
+    def _index_lock(self) -> AbstractContextManager[None]:
+        return held(self.root / "index.lock", patience=_INDEX_PATIENCE)
 
     def _index(self) -> Index:
         path = self.root / "index.json"
@@ -300,7 +322,7 @@ class ImageStore:
     def _changing(self) -> Iterator[dict[str, Descriptor]]:
         """Change the names, alone; written when the block ends without an error."""
         self._prepare()
-        with held(self.root / "index.lock", patience=_INDEX_PATIENCE):
+        with self._index_lock():
             entries = {_name(entry): entry for entry in self._index().manifests}
             yield entries
             index = Index(2, list(entries.values()), OCI_INDEX)
