@@ -30,13 +30,13 @@ from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
 from skerry.cluster.apiserver.podapi import ReadLogs
 from skerry.cluster.apiserver.transport import InProcessTransport
 from skerry.cluster.controllers.route import assign_host
-from skerry.cluster.gateway.process import GatewayProcess
+from skerry.cluster.gateway.process import GatewayFailed, GatewayProcess
 from skerry.cluster.gateway.publisher import Publisher
 from skerry.cluster.node.agent import NodeAgent, NodeConfig
 from skerry.cluster.store import Store
 from skerry.daemon import certificates
 from skerry.daemon.config import Config
-from skerry.daemon.https import HttpsServer, bind
+from skerry.daemon.https import HttpsServer, PortBusy, bind
 from skerry.daemon.lock import DaemonFacts
 from skerry.daemon.manifests import ManifestApplier
 from skerry.daemon.paths import Paths
@@ -83,7 +83,10 @@ class Platform:
         api = self._config.api_server
         listening = bind(api.listen_address, api.port, "apiServer.port")
         gateway = self._gateway()
-        await gateway.check_address()
+        try:
+            await gateway.check_address()
+        except GatewayFailed as error:
+            raise PortBusy(f"{error} with --set ingress.ports.http=PORT") from error
         pki = await self._certificates()
         store = Store.open(self._paths.store)
         try:
