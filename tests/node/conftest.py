@@ -1,77 +1,14 @@
-"""Builders for the node's tests: real supervisors over real processes."""
+"""Fixtures of the node's tests."""
 
-import asyncio
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.node.bench import Bench
 
-from skerry.cluster.node import hardening
-from skerry.cluster.node.containers import Container, Exit, Launch, Mount, Program, User, launch
-
-
-class Bench:
-    """A place to start containers in; whatever still runs at the end is killed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._count = 0
-        self._running: list[Container] = []
-
-    def build(
-        self,
-        *argv: str,
-        mounts: list[Mount] | None = None,
-        isolation: str = "none",
-        user: User | None = None,
-        env: dict[str, str] | None = None,
-        cgroups: tuple[str, ...] = (),
-        cwd: str = "/",
-    ) -> Launch:
-        self._count += 1
-        directory = self.root / f"container-{self._count}"
-        directory.mkdir()
-        program = Program(
-            argv=list(argv),
-            env={"PATH": "/usr/bin:/bin", **(env or {})},
-            cwd=cwd,
-            isolation=isolation,
-            mounts=mounts or [],
-            user=user,
-            open_files=1024,
-            cgroups=list(cgroups),
-            directory=str(directory),
-        )
-        return Launch(directory, directory / "spec", directory / "log" / "0.log", program)
-
-    async def start(self, what: Launch) -> Container:
-        container = await launch(what)
-        assert isinstance(container, Container), container
-        self._running.append(container)
-        return container
-
-    async def run(self, what: Launch) -> Exit:
-        started = await launch(what)
-        if isinstance(started, Exit):
-            return started
-        self._running.append(started)
-        async with asyncio.timeout(20):
-            return await started.exited
-
-    def output(self, what: Launch, stream: str = "stdout") -> list[str]:
-        lines = what.log_file.read_text().splitlines()
-        parts = [line.split(" ", 3) for line in lines]
-        return [part[3] if len(part) > 3 else "" for part in parts if part[1] == stream]
-
-    async def aclose(self) -> None:
-        for container in self._running:
-            if not container.exited.done():
-                container.kill()
-                async with asyncio.timeout(10):
-                    await container.exited
+from skerry.cluster.node import confine, hardening
 
 
 @pytest.fixture
@@ -79,19 +16,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     await bench.aclose()
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-@pytest.fixture(name="eventually")
-def _eventually() -> Callable[[Callable[[], bool]], object]:
-    return eventually
 
 
 @pytest.fixture(params=["root", "user"])
@@ -108,11 +32,9 @@ def isolation(request: pytest.FixtureRequest) -> str:
 def _user_namespaces() -> bool:
     child = os.fork()
     if child == 0:
-        import skerry.cluster.node.confine as inside
-
         signal.alarm(10)
         try:
-            inside._new_mount_namespace("user")
+            confine._new_mount_namespace("user")
         except OSError:
             os._exit(1)
         os._exit(0)

@@ -4,20 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.node.bench import Bench
 
 from skerry.cluster.node import hardening
 from skerry.cluster.node.cgroups import Cgroups, Limits
 from skerry.cluster.node.containers import Mount, User
-
-if TYPE_CHECKING:
-    from tests.node.conftest import Bench
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 NOBODY = User(hardening.FIRST_POD_USER + 7, hardening.FIRST_POD_USER + 7)
 SETUID_WORKS = os.geteuid() == 0 and (
@@ -44,7 +38,7 @@ def host_mounts() -> str:
     return Path("/proc/self/mountinfo").read_text()
 
 
-async def test_a_volume_is_seen_at_its_path(bench: "Bench", isolation: str) -> None:
+async def test_a_volume_is_seen_at_its_path(bench: Bench, isolation: str) -> None:
     models = volume(bench.root, "image", models__model_bin="weights", secret="not yours")
     mounts = [Mount(str(models), "/mnt/models", read_only=True, sub_path="models")]
     there_before, mounted_before = names("/mnt"), host_mounts()
@@ -59,7 +53,7 @@ async def test_a_volume_is_seen_at_its_path(bench: "Bench", isolation: str) -> N
     assert (there_before, mounted_before) == (names("/mnt"), host_mounts())
 
 
-async def test_a_writable_volume_is_written_through(bench: "Bench", isolation: str) -> None:
+async def test_a_writable_volume_is_written_through(bench: Bench, isolation: str) -> None:
     data = volume(bench.root, "data")
     what = bench.build(
         "sh", "-c", "echo kept >/work-area/file", mounts=[Mount(str(data), "/work-area", False)], isolation=isolation
@@ -69,7 +63,7 @@ async def test_a_writable_volume_is_written_through(bench: "Bench", isolation: s
     assert not Path("/work-area").exists()
 
 
-async def test_mount_points_below_new_top_level_directories(bench: "Bench", isolation: str) -> None:
+async def test_mount_points_below_new_top_level_directories(bench: Bench, isolation: str) -> None:
     first, second = volume(bench.root, "first", a="1"), volume(bench.root, "second", b="2")
     mounts = [
         Mount(str(second), "/skerry-test/outer/inner/deep", read_only=True),
@@ -85,7 +79,7 @@ async def test_mount_points_below_new_top_level_directories(bench: "Bench", isol
     assert (first / "inner/deep").is_dir(), "inside the pod's own volume a mount point is a real directory"
 
 
-async def test_the_termination_log_is_a_file_of_ours(bench: "Bench", isolation: str) -> None:
+async def test_the_termination_log_is_a_file_of_ours(bench: Bench, isolation: str) -> None:
     target = bench.root / "termination-log"
     target.touch()
     mounts = [Mount(str(target), "/dev/termination-log", read_only=False)]
@@ -105,7 +99,7 @@ async def test_the_termination_log_is_a_file_of_ours(bench: "Bench", isolation: 
         ("missing", "No such file or directory"),
     ],
 )
-async def test_a_sub_path_stays_in_its_volume(bench: "Bench", sub_path: str, why: str) -> None:
+async def test_a_sub_path_stays_in_its_volume(bench: Bench, sub_path: str, why: str) -> None:
     kind = hardening.mount_namespace_available().kind
     if kind == "none":
         pytest.skip("no mount namespaces")
@@ -117,7 +111,7 @@ async def test_a_sub_path_stays_in_its_volume(bench: "Bench", sub_path: str, why
     assert ("StartError", f"cannot mount subPath '{sub_path}': {why}") == (end.reason, end.message)
 
 
-async def test_links_inside_the_volume_are_followed(bench: "Bench", isolation: str) -> None:
+async def test_links_inside_the_volume_are_followed(bench: Bench, isolation: str) -> None:
     data = volume(bench.root, "data", real__file="found")
     (data / "link").symlink_to("real")
     mounts = [Mount(str(data), "/mnt/one", read_only=True, sub_path="link/file")]
@@ -126,7 +120,7 @@ async def test_links_inside_the_volume_are_followed(bench: "Bench", isolation: s
     assert ["found"] == bench.output(what)
 
 
-async def test_a_missing_sub_path_of_a_writable_volume_is_made(bench: "Bench", isolation: str) -> None:
+async def test_a_missing_sub_path_of_a_writable_volume_is_made(bench: Bench, isolation: str) -> None:
     data = volume(bench.root, "data")
     mounts = [Mount(str(data), "/mnt/cache", read_only=False, sub_path="a/b")]
     what = bench.build("touch", "/mnt/cache/c", mounts=mounts, isolation=isolation)
@@ -134,21 +128,21 @@ async def test_a_missing_sub_path_of_a_writable_volume_is_made(bench: "Bench", i
     assert (data / "a/b/c").exists()
 
 
-async def test_a_directory_cannot_be_mounted_on_a_file(bench: "Bench", isolation: str) -> None:
+async def test_a_directory_cannot_be_mounted_on_a_file(bench: Bench, isolation: str) -> None:
     data = volume(bench.root, "data")
     what = bench.build("true", mounts=[Mount(str(data), "/etc/passwd", read_only=True)], isolation=isolation)
     end = await bench.run(what)
     assert "cannot mount /etc/passwd: the volume is a directory and the path is not" == end.message
 
 
-async def test_no_new_privileges_and_limits(bench: "Bench", isolation: str) -> None:
+async def test_no_new_privileges_and_limits(bench: Bench, isolation: str) -> None:
     what = bench.build("sh", "-c", "grep NoNewPrivs /proc/self/status; ulimit -n; ulimit -c", isolation=isolation)
     await bench.run(what)
     assert ["NoNewPrivs:\t1", "1024", "0"] == bench.output(what)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root only")
-async def test_root_keeps_no_capability_but_low_ports(bench: "Bench", isolation: str) -> None:
+async def test_root_keeps_no_capability_but_low_ports(bench: Bench, isolation: str) -> None:
     mounts = [Mount(str(volume(bench.root, "data")), "/mnt/models", read_only=True)]
     what = bench.build("grep", "CapEff", "/proc/self/status", mounts=mounts, isolation=isolation)
     await bench.run(what)
@@ -156,7 +150,7 @@ async def test_root_keeps_no_capability_but_low_ports(bench: "Bench", isolation:
 
 
 @needs_setuid
-async def test_an_unprivileged_user_reads_the_model(bench: "Bench") -> None:
+async def test_an_unprivileged_user_reads_the_model(bench: Bench) -> None:
     if hardening.mount_namespace_available().kind != "root":
         pytest.skip("needs CAP_SYS_ADMIN")
     models = volume(bench.root, "image", models__m="weights")
@@ -168,9 +162,7 @@ async def test_an_unprivileged_user_reads_the_model(bench: "Bench") -> None:
     assert [str(NOBODY.uid), str(NOBODY.gid), "weightsCapEff:\t0000000000000000"] == bench.output(what)
 
 
-async def test_a_program_of_the_container_sees_what_it_sees(
-    bench: "Bench", isolation: str, eventually: Eventually
-) -> None:
+async def test_a_program_of_the_container_sees_what_it_sees(bench: Bench, isolation: str) -> None:
     mounts = [Mount(str(volume(bench.root, "data", m="weights")), "/skerry-models", read_only=True)]
     what = bench.build("sleep", "100", mounts=mounts, isolation=isolation, env={"MODEL": "m"})
     container = await bench.start(what)
@@ -187,7 +179,7 @@ async def test_a_program_of_the_container_sees_what_it_sees(
     assert (126, 'exec: "nope": executable file not found in $PATH\n') == (result.returncode, result.stderr)
 
 
-async def test_a_control_group_ends_a_program_that_takes_too_much(bench: "Bench") -> None:
+async def test_a_control_group_ends_a_program_that_takes_too_much(bench: Bench) -> None:
     groups = Cgroups.detect()
     name = f"test-{os.getpid()}-{bench.root.name}"
     group = groups.create(name, Limits(memory=48 << 20))
@@ -222,7 +214,7 @@ def test_an_ordinary_user_gets_mounts_of_his_own() -> None:
     assert (found["isolation"] == "none") == bool(found["why"])
 
 
-async def test_a_container_without_mounts_shares_the_hosts_view(bench: "Bench") -> None:
+async def test_a_container_without_mounts_shares_the_hosts_view(bench: Bench) -> None:
     what = bench.build("readlink", "/proc/self/ns/mnt", isolation="none")
     await bench.run(what)
     assert [str(Path("/proc/self/ns/mnt").readlink())] == bench.output(what)

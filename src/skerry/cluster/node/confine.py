@@ -125,6 +125,15 @@ def _try(kind: str, complaint: int) -> NoReturn:
     os._exit(0)
 
 
+def _put(path: str, text: str) -> None:
+    """Write a control file of the kernel: it exists, and takes the text in one write."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
 def _expect_read_only(path: str) -> None:
     if not os.statvfs(path).f_flag & os.ST_RDONLY:
         raise Refused("a read-only mount is not read-only")
@@ -133,8 +142,7 @@ def _expect_read_only(path: str) -> None:
 def _join_cgroups(spec: Spec) -> None:
     for path in spec.get("cgroups", []):
         try:
-            with open(f"{path}/cgroup.procs", "ab", buffering=0) as file:
-                file.write(b"0")
+            _put(f"{path}/cgroup.procs", "0")
         except OSError as error:
             os.write(2, f"cannot join the cgroup {path}: {error.strerror}\n".encode())
 
@@ -146,8 +154,7 @@ def _new_mount_namespace(kind: str) -> None:
         uid, gid = os.geteuid(), os.getegid()
         _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNS)
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-            with open(f"/proc/self/{name}", "wb", buffering=0) as file:
-                file.write(text.encode())
+            _put(f"/proc/self/{name}", text)
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE, None)
 
 
