@@ -62,6 +62,7 @@ class Exchange:
         "_client",
         "_fresh",
         "_gateway",
+        "_half_closed",
         "_incoming",
         "_interim",
         "_outgoing",
@@ -94,6 +95,7 @@ class Exchange:
         self._fresh = False
         self._sent_at = 0.0
         self._interim = False
+        self._half_closed = False
         self._status = 0
         self._began = time.perf_counter()
         self._route.tally.in_flight += 1
@@ -138,6 +140,12 @@ class Exchange:
 
     def client_ended(self) -> None:
         """The client has closed its side of a tunnel."""
+        if self._phase is not _TUNNEL:
+            return
+        if self._half_closed:
+            self._hang_up()
+            return
+        self._half_closed = True
         if self._upstream is not None and self._upstream.transport.can_write_eof():
             self._upstream.transport.write_eof()
         self._client.deadline.set(self._gateway.timeouts.linger)
@@ -169,7 +177,7 @@ class Exchange:
             else:
                 self._fail(504, f"the pod did not answer within {self._route.rule.timeout:g} s")
         else:
-            self._break()
+            self._hang_up()
 
     # What the connection to the pod calls.
 
@@ -204,7 +212,8 @@ class Exchange:
 
     def upstream_ended(self) -> bool:
         """The pod has closed its side; True keeps ours open."""
-        if self._phase is _TUNNEL:
+        if self._phase is _TUNNEL and not self._half_closed:
+            self._half_closed = True
             self._client.end_writing()
             self._client.deadline.set(self._gateway.timeouts.linger)
             return True
@@ -214,14 +223,13 @@ class Exchange:
     def upstream_lost(self) -> None:
         """The connection to the pod is gone."""
         if self._phase is _TUNNEL:
-            self._end(reuse=False)
-            self._client.close()
+            self._hang_up()
         elif self._phase is _BODY:
             if self._answer is not None and self._answer.ends_with_connection:
                 self._end(reuse=False)
                 self._client.finished(keep=False, unread=not self._outgoing.complete)
             else:
-                self._break()
+                self._hang_up()
         elif self._phase is _HEAD:
             self._upstream_silent()
 
@@ -361,7 +369,7 @@ class Exchange:
             piece = incoming.take(data)
         except MalformedBody:
             self._client.write(start)
-            self._break()
+            self._hang_up()
             return
         self._route.tally.bytes_out += len(piece)
         if start or piece:
@@ -403,8 +411,8 @@ class Exchange:
         self._end(reuse=False)
         self._client.refuse(status, why, body=self._request.method != b"HEAD")
 
-    def _break(self) -> None:
-        """Close in the middle of an answer, so that the client sees it is not whole."""
+    def _hang_up(self) -> None:
+        """Close both sides: the end of a tunnel, or the middle of an answer, which the client must see not to be whole."""
         self._end(reuse=False)
         self._client.close()
 

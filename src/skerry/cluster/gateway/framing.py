@@ -135,7 +135,7 @@ class Chunked:
         if not line:
             self.done = True
             return
-        self._trailer += len(line)
+        self._trailer += len(line) + 2
         match = _TRAILER_LINE.fullmatch(line)
         if match is None or match[1].lower() in _FORBIDDEN_TRAILERS or self._trailer > _LONGEST_TRAILER:
             raise MalformedBody("the trailers are malformed, forbidden or too long")
