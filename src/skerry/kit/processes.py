@@ -45,9 +45,9 @@ def identify(pid: int) -> ProcessIdentity:
 
 def _stat(pid: int) -> tuple[str, int] | None:
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        stat = (_PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command name is in parentheses and may itself hold spaces and parentheses.
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return fields[0], int(fields[19])
+    # The command name is in parentheses and may itself hold spaces, parentheses and bytes that are no text.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
