@@ -49,6 +49,7 @@ async def test_pods_wait_for_a_node(tmp_path: Path) -> None:
         await cluster.create(waiting("bee"))
         await cluster.until(lambda: "Unschedulable" == why(cluster, "bee")[1])
         assert ("False", "Unschedulable", "no nodes available to schedule pods") == why(cluster, "bee")
+        await cluster.silence()
         await add_node(cluster)
         await cluster.until(lambda: "skerry" == node_of(cluster, "bee"))
 
@@ -71,6 +72,7 @@ async def test_a_pod_that_does_not_fit_waits_until_another_goes(cluster: Cluster
 async def test_a_device_that_appears_lets_its_pod_run(cluster: Cluster) -> None:
     await cluster.create(waiting("gpu", {"nvidia.com/gpu": "1"}))
     await cluster.until(lambda: "1 Insufficient nvidia.com/gpu." in why(cluster, "gpu")[2])
+    await cluster.silence()
     room = {"status": {"allocatable": {"cpu": "8", "memory": "16Gi", "pods": "110", "nvidia.com/gpu": "1"}}}
     await cluster.client.patch(Node.Status, "skerry", room, patch_type=PatchType.MERGE)
     await cluster.until(lambda: "skerry" == node_of(cluster, "gpu"))

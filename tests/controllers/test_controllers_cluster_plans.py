@@ -186,14 +186,14 @@ def event(
 
 
 def test_events_go_an_hour_after_their_last_time() -> None:
-    old, young = event("old", created=3601), event("young", created=100)
+    old, young = event("old", created=3601), event("young", created=3590)
     renewed = [
         event("counted", created=9000, last=60),
         event("new-api", created=9000, micro=50),
         event("series", created=9000, micro=9000, series=10),
     ]
     planned = event_ttl.plan([young, old, *renewed], timedelta(hours=1), NOW)
-    assert event_ttl.Plan((old,), 3501.0) == planned
+    assert event_ttl.Plan((old,), 11.0) == planned
 
 
 def test_without_events_there_is_nothing_to_wait_for() -> None:

@@ -115,6 +115,7 @@ def test_a_plan_that_is_written_plans_nothing_more() -> None:
     assert written.status == later.status
 
 
+@pytest.mark.parametrize("reason", ["NewReplicaSetCreated", "ReplicaSetUpdated"])
 @pytest.mark.parametrize(
     ("before", "counts", "expected"),
     [
@@ -126,8 +127,10 @@ def test_a_plan_that_is_written_plans_nothing_more() -> None:
         ((3, 3, 2, 2), (3, 3, 1, 1), False),
     ],
 )
-def test_progress_renews_the_deadline(before: tuple[int, ...], counts: tuple[int, ...], *, expected: bool) -> None:
-    status = progressing("NewReplicaSetCreated", ago=60)
+def test_progress_renews_the_deadline(
+    before: tuple[int, ...], counts: tuple[int, ...], reason: str, *, expected: bool
+) -> None:
+    status = progressing(reason, ago=60)
     status.replicas, status.updatedReplicas, status.readyReplicas, status.availableReplicas = before
     bee = deployment(replicas=3, meta={"annotations": {REVISION: "2"}}, status=status)
     present, updated, ready, available = counts
@@ -153,7 +156,7 @@ def test_progress_renews_the_deadline(before: tuple[int, ...], counts: tuple[int
         assert ("ReplicaSetUpdated", 'ReplicaSet "bee-new" is progressing.') == (found.reason, found.message)
         assert (NOW, NOW - timedelta(seconds=60)) == (found.lastUpdateTime, found.lastTransitionTime)
     else:
-        assert ("NewReplicaSetCreated", NOW - timedelta(seconds=60)) == (found.reason, found.lastUpdateTime)
+        assert (reason, NOW - timedelta(seconds=60)) == (found.reason, found.lastUpdateTime)
         assert 541.0 == planned.again
 
 

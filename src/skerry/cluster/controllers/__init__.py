@@ -12,7 +12,7 @@
 
 Each of them is a pure plan, which the tests are about, and a thin loop on `skerry.reconcile` that writes the plan. They
 meet only through objects in the API, so any of them can stop anywhere and go on from what is stored. Beside them are
-`ownership` and `pods` (facts about objects), `writes` (status patches, exact deletes) and `kinds`.
+`ownership` and `pods` (facts about objects), `writes` and `adoption` (patches and deletes) and `kinds`.
 """
 
 from lightkube import AsyncClient

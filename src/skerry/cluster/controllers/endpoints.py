@@ -12,12 +12,11 @@ from lightkube import AsyncClient
 from lightkube.models.core_v1 import EndpointAddress, EndpointPort, EndpointSubset
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Endpoints, Pod, Service
-from lightkube.types import PatchType
 
 from skerry.cluster.controllers.backends import Backend, behind, grouped, headless, selects
 from skerry.cluster.controllers.endpointslice import HEADLESS, services_of
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.writes import create_if_open, delete
+from skerry.cluster.controllers.writes import create_if_open, delete, patch
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
 
@@ -56,13 +55,13 @@ def plan(service: Service, pods: Sequence[Pod]) -> Endpoints:
 
 def changes(present: Endpoints, wanted: Endpoints) -> dict[str, Any]:
     """Return the merge patch from one to the other, {} when they say the same."""
-    patch: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if (present.subsets or None) != wanted.subsets:
-        patch["subsets"] = msgspec.to_builtins(wanted.subsets)
+        found["subsets"] = msgspec.to_builtins(wanted.subsets)
     old, new = meta(present).labels or {}, meta(wanted).labels or {}
     if old != new:
-        patch["metadata"] = {"labels": new | dict.fromkeys(old.keys() - new.keys())}
-    return patch
+        found["metadata"] = {"labels": new | dict.fromkeys(old.keys() - new.keys())}
+    return found
 
 
 class EndpointsController:
@@ -93,8 +92,8 @@ class EndpointsController:
         wanted = plan(service, self._pods.in_namespace(key.namespace))
         if present is None:
             await create_if_open(self._client, wanted)
-        elif patch := changes(present, wanted):
-            await self._client.patch(Endpoints, key.name, patch, namespace=key.namespace, patch_type=PatchType.MERGE)
+        elif differences := changes(present, wanted):
+            await patch(self._client, present, differences)
         return None
 
     def _services_of(self, pod: Pod) -> list[Key]:

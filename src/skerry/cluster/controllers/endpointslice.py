@@ -15,13 +15,12 @@ from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, Endpoint
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
-from lightkube.types import PatchType
 
 from skerry.api.wellknown import ENDPOINTSLICE_MANAGED_BY_LABEL as MANAGED_BY
 from skerry.api.wellknown import SERVICE_NAME_LABEL as SERVICE_NAME
 from skerry.cluster.controllers.backends import Backend, Groups, Port, behind, grouped, headless, selected, selects
 from skerry.cluster.controllers.ownership import controlled_by, controller_reference, deleting, labels_of, meta, name_of
-from skerry.cluster.controllers.writes import create_if_open, delete
+from skerry.cluster.controllers.writes import create_if_open, delete, patch
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
 
@@ -86,9 +85,7 @@ class EndpointSliceController:
             live = [item async for item in self._client.list(EndpointSlice, namespace=key.namespace)]
             planned = plan(service, pods, _own(service, live))
         for item, changes in planned.patch:
-            await self._client.patch(
-                EndpointSlice, name_of(item), changes, namespace=key.namespace, patch_type=PatchType.MERGE
-            )
+            await patch(self._client, item, changes)
         for item in planned.create:
             await create_if_open(self._client, item)
         for item in planned.delete:

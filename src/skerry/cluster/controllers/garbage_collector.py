@@ -15,15 +15,15 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.models.meta_v1 import OwnerReference
-from lightkube.types import CascadeType, PatchType
+from lightkube.types import CascadeType
 
 from skerry.api.wellknown import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
+from skerry.cluster.controllers.adoption import set_owners
 from skerry.cluster.controllers.kinds import GLOBAL_KINDS, OWNED_KINDS, Resource, group_kind, namespaced
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.writes import delete
+from skerry.cluster.controllers.writes import delete, patch
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
 from skerry.reconcile import Again, Cache, Change, Controller, Key, Manager
@@ -141,7 +141,7 @@ class GarbageCollector:
                 if await delete(self._client, item, cascade=cascade):
                     log.info("dependent deleted", kind=type(item).__name__, object=str(key_of(item)))
             case Keep(owners) if owners is not None:
-                await self._set_owners(item, owners)
+                await set_owners(self._client, item, list(owners))
 
     async def _standing(self, item: Any, owner: OwnerReference) -> Standing:
         kind = self._kinds.get((owner.apiVersion.rpartition("/")[0], owner.kind))
@@ -176,19 +176,11 @@ class GarbageCollector:
             async for item in self._client.list(kind, namespace=meta(owner).namespace or "*"):
                 owners = _owners(item)
                 if any(each.uid == uid for each in owners):
-                    await self._set_owners(item, [each for each in owners if each.uid != uid])
-
-    async def _set_owners(self, item: Any, owners: Sequence[OwnerReference]) -> None:
-        await self._patch(item, {"ownerReferences": [msgspec.to_builtins(each) for each in owners] or None})
+                    await set_owners(self._client, item, [each for each in owners if each.uid != uid])
 
     async def _remove_finalizer(self, item: Any, finalizer: str) -> None:
         kept = [each for each in meta(item).finalizers or [] if each != finalizer]
-        await self._patch(item, {"finalizers": kept or None})
-
-    async def _patch(self, item: Any, metadata: dict[str, Any]) -> None:
-        body = {"metadata": {"uid": meta(item).uid, "resourceVersion": meta(item).resourceVersion, **metadata}}
-        namespace = meta(item).namespace
-        await self._client.patch(type(item), name_of(item), body, namespace=namespace, patch_type=PatchType.MERGE)
+        await patch(self._client, item, {"metadata": {"finalizers": kept or None}}, only_if_unchanged=True)
 
     def _changed(self, kind: Resource, change: Change[Any]) -> None:
         self._family.update(kind, change)

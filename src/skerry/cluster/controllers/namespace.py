@@ -16,12 +16,12 @@ from lightkube import ApiError, AsyncClient
 from lightkube.models.core_v1 import NamespaceCondition, NamespaceSpec, NamespaceStatus
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod, ServiceAccount
-from lightkube.types import CascadeType, PatchType
+from lightkube.types import CascadeType
 
 from skerry.api.wellknown import DEFAULT_SERVICE_ACCOUNT, NAMESPACE_FINALIZER
 from skerry.cluster.controllers.kinds import NAMESPACED_KINDS, OWNED_KINDS, Resource, group_resource
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.writes import patch_status
+from skerry.cluster.controllers.writes import patch, patch_status
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
@@ -119,7 +119,7 @@ class NamespaceController:
             metadata = ObjectMeta(name=ROOT_CA, namespace=name, annotations=annotations)
             await self._create(ConfigMap(metadata=metadata, data=wanted))
         elif present.data != wanted:
-            await self._client.patch(ConfigMap, ROOT_CA, {"data": wanted}, namespace=name, patch_type=PatchType.MERGE)
+            await patch(self._client, present, {"data": wanted})
 
     async def _create(self, item: Any) -> None:
         try:

@@ -1,18 +1,14 @@
 """Owner references: whose is this object, and who may claim it.
 
 A controller owns what names it as the *controlling* owner, by uid. An object that no controller owns and that matches
-the selector is an orphan: it is adopted. An owned object whose labels match no longer is released. Both are written
-with the object's uid and resourceVersion, so two controllers that reach for one orphan cannot both get it.
+the selector is an orphan: it is adopted. An owned object whose labels match no longer is released.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
-from lightkube import ApiError, AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
-from lightkube.types import PatchType
 
 from skerry.machinery.selectors import LabelSelector
 
@@ -89,39 +85,3 @@ def claim(owner: Any, selector: LabelSelector, items: Iterable[R]) -> Claim[R]:
         elif matching and controller_of(item) is None and not deleting(owner) and not deleting(item):
             adopt.append(item)
     return Claim(tuple(owned), tuple(adopt), tuple(release))
-
-
-async def settle(client: AsyncClient, owner: Any, claimed: Claim[Any]) -> None:
-    """Write adoptions and releases.
-
-    The owner is read live before anything is adopted: a cached one may be gone, and its name taken by another.
-    """
-    if claimed.adopt and await _still_there(client, owner):
-        for item in claimed.adopt:
-            others = meta(item).ownerReferences or []
-            await _set_owners(client, item, [*others, controller_reference(owner)])
-    for item in claimed.release:
-        kept = [other for other in meta(item).ownerReferences or [] if other.uid != meta(owner).uid]
-        await _set_owners(client, item, kept)
-
-
-async def _still_there(client: AsyncClient, owner: Any) -> bool:
-    try:
-        live = await client.get(type(owner), name_of(owner), namespace=meta(owner).namespace)
-    except ApiError as error:
-        if error.status.code == 404:
-            return False
-        raise
-    return meta(live).uid == meta(owner).uid and not deleting(live)
-
-
-async def _set_owners(client: AsyncClient, item: Any, owners: list[OwnerReference]) -> None:
-    metadata = meta(item)
-    body = {
-        "metadata": {
-            "uid": metadata.uid,
-            "resourceVersion": metadata.resourceVersion,
-            "ownerReferences": [msgspec.to_builtins(owner) for owner in owners] or None,
-        }
-    }
-    await client.patch(type(item), name_of(item), body, namespace=metadata.namespace, patch_type=PatchType.MERGE)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from lightkube import AsyncClient
 from lightkube.models.core_v1 import PersistentVolumeClaimStatus
 from lightkube.resources.core_v1 import PersistentVolumeClaim
-from lightkube.types import PatchType
 
-from skerry.cluster.controllers.ownership import deleting, meta, name_of
-from skerry.cluster.controllers.writes import patch_status
+from skerry.cluster.controllers.ownership import deleting, meta
+from skerry.cluster.controllers.writes import patch, patch_status
 from skerry.kit.clock import Clock
 from skerry.reconcile import Again, Cache, Controller, Key, Manager
 
@@ -53,8 +52,6 @@ class VolumeClaimController:
             return None
         if claim.spec is not None and not claim.spec.volumeName:
             body = {"spec": {"volumeName": planned.volume}}
-            await self._client.patch(
-                PersistentVolumeClaim, name_of(claim), body, namespace=key.namespace, patch_type=PatchType.MERGE
-            )
+            await patch(self._client, claim, body)
         await patch_status(self._client, claim, planned.status)
         return None

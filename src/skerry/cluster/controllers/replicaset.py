@@ -17,6 +17,7 @@ from lightkube.resources.apps_v1 import ReplicaSet
 from lightkube.resources.core_v1 import Pod
 
 from skerry.cluster.controllers import pods as pod_facts
+from skerry.cluster.controllers.adoption import settle
 from skerry.cluster.controllers.ownership import (
     Claim,
     claim,
@@ -26,7 +27,6 @@ from skerry.cluster.controllers.ownership import (
     labels_of,
     meta,
     name_of,
-    settle,
 )
 from skerry.cluster.controllers.writes import delete, message_of, namespace_ends, patch_status
 from skerry.kit.clock import Clock

@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lightkube import AsyncClient
-from lightkube.types import PatchType
 
 from skerry.api.registry import Object
 from skerry.api.route_types import Route, RouteIngress, RouteIngressCondition, RouteStatus
 from skerry.api.wellknown import ALLOW_NON_DNS_HOST_ANNOTATION, HOST_GENERATED_ANNOTATION
 from skerry.cluster.controllers.ownership import meta, name_of
-from skerry.cluster.controllers.writes import patch_status
+from skerry.cluster.controllers.writes import patch, patch_status
 from skerry.kit.clock import Clock
 from skerry.machinery import names
 from skerry.machinery.fielderrors import invalid
@@ -131,7 +130,7 @@ class RouteController:
             "metadata": {"annotations": {HOST_GENERATED_ANNOTATION: "true"}},
             "spec": {"host": generated_host(name_of(route), namespace, self._apps_domain)},
         }
-        await self._client.patch(Route, name_of(route), body, namespace=namespace, patch_type=PatchType.MERGE)
+        await patch(self._client, route, body)
 
     def _rivals(self, route: Route) -> list[Key]:
         host = host_of(route, self._apps_domain)

@@ -1,4 +1,8 @@
-"""Writes that lightkube does not offer (a patch of what changed, a delete of one exact object), and their errors."""
+"""Writes to exactly the object that was read, and their errors.
+
+A name is not an object: between the read and the write it may have been deleted and made again. So every patch carries
+the uid, and every delete has it as a precondition; the API answers 409 when the name means something else now.
+"""
 
 from typing import Any
 
@@ -17,17 +21,30 @@ def status_changes(old: msgspec.Struct | None, new: msgspec.Struct) -> dict[str,
     return changed | dict.fromkeys(before.keys() - after.keys())
 
 
+async def patch(
+    client: AsyncClient,
+    item: Any,
+    body: dict[str, Any],
+    *,
+    kind: type[Any] | None = None,
+    only_if_unchanged: bool = False,
+    patch_type: PatchType = PatchType.MERGE,
+) -> None:
+    """Patch the object (or its sub-resource `kind`); `only_if_unchanged` refuses one that was written since."""
+    metadata = meta(item)
+    identity = {"uid": metadata.uid}
+    if only_if_unchanged:
+        identity["resourceVersion"] = metadata.resourceVersion
+    body = {**body, "metadata": {**identity, **body.get("metadata", {})}}
+    requests: Any = client  # lightkube's overloads cannot follow a class in a variable
+    await requests.patch(kind or type(item), name_of(item), body, namespace=metadata.namespace, patch_type=patch_type)
+
+
 async def patch_status(client: AsyncClient, item: Any, new: msgspec.Struct) -> None:
     """Write the item's status where it differs from the one that was read; nothing is sent otherwise."""
     changes = status_changes(item.status, new)
     if changes:
-        await client.patch(
-            type(item).Status,
-            name_of(item),
-            {"status": changes},
-            namespace=meta(item).namespace,
-            patch_type=PatchType.MERGE,
-        )
+        await patch(client, item, {"status": changes}, kind=type(item).Status)
 
 
 async def delete(client: AsyncClient, item: Any, *, cascade: CascadeType | None = None) -> bool:

@@ -5,16 +5,15 @@ fails with a conflict and is made again, instead of shrinking twice.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.models.apps_v1 import DeploymentStatus
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.core_v1 import Pod
-from lightkube.types import PatchType
 
 from skerry.api.wellknown import REVISION_ANNOTATION
+from skerry.cluster.controllers.adoption import settle
 from skerry.cluster.controllers.deployment.fenceposts import recreates
 from skerry.cluster.controllers.deployment.plan import Plan, Update, plan
 from skerry.cluster.controllers.deployment.revisions import replicas_of, same_template
@@ -26,9 +25,8 @@ from skerry.cluster.controllers.ownership import (
     labels_of,
     meta,
     name_of,
-    settle,
 )
-from skerry.cluster.controllers.writes import delete, message_of, namespace_ends, patch_status
+from skerry.cluster.controllers.writes import delete, message_of, namespace_ends, patch, patch_status
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
 from skerry.machinery.selectors import EVERYTHING, label_selector
@@ -78,7 +76,8 @@ class DeploymentController:
             await self._update(update)
         await patch_status(self._client, deployment, planned.status)
         if planned.revision is not None:
-            await self._annotate(deployment, planned.revision)
+            body = {"metadata": {"annotations": {REVISION_ANNOTATION: planned.revision}}}
+            await patch(self._client, deployment, body)
         await self._tell(deployment, planned)
         for item in planned.delete:
             log.info("old replica set deleted", replica_set=name_of(item), namespace=meta(item).namespace)
@@ -113,24 +112,12 @@ class DeploymentController:
         await patch_status(self._client, deployment, counted)
 
     async def _update(self, update: Update) -> None:
-        metadata = meta(update.replica_set)
-        body: dict[str, Any] = {
-            "metadata": {"resourceVersion": metadata.resourceVersion, "annotations": dict(update.annotations)},
-            "spec": {},
+        spec = {"replicas": update.replicas, "minReadySeconds": update.min_ready_seconds}
+        body = {
+            "metadata": {"annotations": dict(update.annotations)},
+            "spec": {field: value for field, value in spec.items() if value is not None},
         }
-        if update.replicas is not None:
-            body["spec"]["replicas"] = update.replicas
-        if update.min_ready_seconds is not None:
-            body["spec"]["minReadySeconds"] = update.min_ready_seconds
-        await self._client.patch(
-            ReplicaSet, name_of(update.replica_set), body, namespace=metadata.namespace, patch_type=PatchType.MERGE
-        )
-
-    async def _annotate(self, deployment: Deployment, revision: str) -> None:
-        body = {"metadata": {"annotations": {REVISION_ANNOTATION: revision}}}
-        await self._client.patch(
-            Deployment, name_of(deployment), body, namespace=meta(deployment).namespace, patch_type=PatchType.MERGE
-        )
+        await patch(self._client, update.replica_set, body, only_if_unchanged=True)
 
     async def _tell(self, deployment: Deployment, planned: Plan) -> None:
         changes = [(each.replica_set, replicas_of(each.replica_set), each.replicas) for each in planned.updates]

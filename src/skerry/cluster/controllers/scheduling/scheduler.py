@@ -23,6 +23,7 @@ from skerry.cluster.controllers import pods as pod_facts
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
 from skerry.cluster.controllers.scheduling.demand import in_use
 from skerry.cluster.controllers.scheduling.filters import Place, Refusal, ready, refusal, rejected, unschedulable
+from skerry.cluster.controllers.writes import patch
 from skerry.kit.clock import Clock, timestamp
 from skerry.reconcile import Again, Cache, Change, Controller, Key, Manager, Recorder
 
@@ -130,9 +131,7 @@ class Scheduler:
             return
         body = {"status": {"conditions": [_not_scheduled(present, reason, message, self._clock.now())]}}
         # Strategic: the list is merged by type, so that the node's conditions stay.
-        await self._client.patch(
-            Pod.Status, name_of(pod), body, namespace=meta(pod).namespace, patch_type=PatchType.STRATEGIC
-        )
+        await patch(self._client, pod, body, kind=Pod.Status, patch_type=PatchType.STRATEGIC)
         if reason == "Unschedulable":
             await self._events.warning(pod, "FailedScheduling", message)
 
