@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from conftest import Platform, eventually, start
-from test_e2e_walkthrough import ISVC, WALKTHROUGH_MODEL, binary_request
+from tests.e2e.running import Platform, eventually, start
+from tests.e2e.walkthrough import ISVC, WALKTHROUGH_MODEL, binary_request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Platform, eventually, start
+from tests.e2e.running import Platform, eventually, start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -12,25 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import WALKTHROUGH_MODEL, Platform, eventually, kubectls
+from tests.e2e.running import Platform, eventually, kubectls
+from tests.e2e.walkthrough import ISVC, WALKTHROUGH_MODEL, binary_request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-ISVC = """\
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata:
-  name: ovms-resnet50
-spec:
-  predictor:
-    model:
-      protocolVersion: v2
-      modelFormat:
-        name: openvino_ir
-      storageUri: "oci://localhost/ovms-resnet50:test"
-      args:
-      - --layout=NHWC:NCHW
-"""
 SERVICE = "ovms-resnet50-predictor"
 HOST = f"{SERVICE}-ai-demo.apps.localhost"
 BEE = Path(__file__).parents[3] / "shared" / "data" / "bee.jpeg"
@@ -40,12 +26,6 @@ def curl(platform: Platform, path: str, *words: str) -> "subprocess.CompletedPro
     address = platform.facts["gateway_url"].removeprefix("http://")
     command = ["curl", "-sS", "--max-time", "20", *words, f"http://{HOST}{path}", "--connect-to", f"{HOST}::{address}"]
     return subprocess.run(command, capture_output=True, timeout=30, check=False)
-
-
-def binary_request(picture: bytes) -> tuple[bytes, int]:
-    """Build what the guide builds with printf, tac and xxd."""
-    header = b'{"inputs" : [{"name": "0", "shape": [1], "datatype": "BYTES"}]}'
-    return header + len(picture).to_bytes(4, "little") + picture, len(header)
 
 
 def classify(platform: Platform, picture: bytes, tmp_path: Path) -> tuple[int, float]:
