@@ -134,6 +134,12 @@ class Client(asyncio.Protocol):
         if waiting and self._exchange is not None:
             self._exchange.request_data(waiting)
 
+    def route(self, data: bytes, request: RequestHead) -> Prepared | None:
+        """Work a request head out by the present table, None where it has no route."""
+        routes = self._gateway.routes
+        route = routes.find(request.host, request.path, local=self.local, own_port=self.own_port)
+        return None if route is None else prepare(data, request, routes, route, (self.peer, self.own_port))
+
     def finished(self, *, keep: bool, unread: bool) -> None:
         """The answer is complete: go on with the next request, or close; `unread`: the client may still be sending."""
         self._exchange = None
@@ -219,17 +225,15 @@ class Client(asyncio.Protocol):
         except BadHead as error:
             self._refuse_head(error.status, error.why)
             return None
-        routes = gateway.routes
-        route = routes.find(request.host, request.path, local=self.local, own_port=self.own_port)
-        if route is None:
+        prepared = self.route(data, request)
+        if prepared is None:
             gateway.count_unmatched(503)
             self.unavailable(body=request.method != b"HEAD")
-            return None
-        if route.redirect:
-            route.tally.count(302, 0.0)
+        elif prepared.route.redirect:
+            prepared.route.tally.count(302, 0.0)
             self._last(pages.to_https(request.host, request.target))
             return None
-        return prepare(data, request, routes, route, (self.peer, self.own_port))
+        return prepared
 
     def _refuse_head(self, status: int, why: str) -> None:
         self._gateway.count_unmatched(status)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from skerry.cluster.gateway import forward
 from skerry.cluster.gateway.answer import Answer
+from skerry.cluster.gateway.attempts import Attempts
 from skerry.cluster.gateway.framing import Chunked, Empty, Framing, Length, MalformedBody
 from skerry.cluster.gateway.head import BadHead, RequestHead, ResponseHead, parse_response
 from skerry.cluster.gateway.incoming import Incoming
@@ -58,6 +59,7 @@ class Exchange:
 
     __slots__ = (
         "_answer",
+        "_attempts",
         "_began",
         "_client",
         "_fresh",
@@ -74,7 +76,6 @@ class Exchange:
         "_sent_at",
         "_status",
         "_target",
-        "_tried",
         "_upstream",
     )
 
@@ -88,7 +89,7 @@ class Exchange:
         self._incoming = Incoming()
         self._phase = _CONNECTING
         self._answer: Answer | None = None
-        self._tried: list[Endpoint] = []
+        self._attempts = Attempts(prepared, client, gateway)
         self._target: Target | None = None
         self._upstream: Upstream | None = None
         self._reused = False
@@ -193,8 +194,7 @@ class Exchange:
         if self._phase is not _CONNECTING:
             return
         self._drop_target()
-        self._tried.append(endpoint)
-        if len(self._tried) < self._gateway.limits.connect_attempts:
+        if self._attempts.refused(endpoint):
             self._attempt()
         else:
             self._unavailable()
@@ -247,10 +247,12 @@ class Exchange:
     # The request's way.
 
     def _attempt(self) -> None:
-        target = self._choose()
+        target = self._attempts.choose()
         if target is None:
             self._unavailable()
             return
+        if self._attempts.prepared is not self._prepared:
+            self._move(self._attempts.prepared)
         self._target = target
         target.endpoint.active += 1
         upstream = None if self._fresh else target.endpoint.reuse()
@@ -263,12 +265,12 @@ class Exchange:
             self._client.pause()
         self._gateway.connect(target.endpoint, self)
 
-    def _choose(self) -> "Target | None":
-        if self._prepared.pinned:
-            target = self._route.by_cookie.get(self._prepared.pinned)
-            if target is not None and target.endpoint not in self._tried:
-                return target
-        return self._route.pick(self._client.address, self._tried)
+    def _move(self, prepared: "Prepared") -> None:
+        """Belong to another route: the table has changed, and only the new one has a pod."""
+        self._route.tally.in_flight -= 1
+        self._prepared, self._route = prepared, prepared.route
+        self._route.tally.in_flight += 1
+        self._outgoing.head = prepared.to_pod
 
     def _begin(self, upstream: "Upstream", *, reused: bool) -> None:
         self._phase = _HEAD
@@ -412,7 +414,7 @@ class Exchange:
         self._client.refuse(status, why, body=self._request.method != b"HEAD")
 
     def _hang_up(self) -> None:
-        """Close both sides: the end of a tunnel, or the middle of an answer, which the client must see not to be whole."""
+        """Close both sides: a tunnel ends, or an answer breaks off, which the client must see."""
         self._end(reuse=False)
         self._client.close()
 

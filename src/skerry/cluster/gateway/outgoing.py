@@ -6,11 +6,11 @@ from skerry.cluster.gateway.framing import Framing
 class Outgoing:
     """Before the first connection everything taken is kept; after it only as much as a second attempt may need."""
 
-    __slots__ = ("_head", "_kept", "_limit", "_size", "_started", "body")
+    __slots__ = ("_kept", "_limit", "_size", "_started", "body", "head")
 
     def __init__(self, head: bytes, body: Framing, limit: int) -> None:
         self.body = body
-        self._head = head
+        self.head = head
         self._limit = limit
         self._kept: list[bytes] | None = []
         self._size = 0
@@ -40,7 +40,7 @@ class Outgoing:
         """Return all that there is so far, for a connection that has sent nothing yet."""
         assert self._kept is not None
         self._started = True
-        everything = b"".join((self._head, *self._kept)) if self._kept else self._head
+        everything = b"".join((self.head, *self._kept)) if self._kept else self.head
         self._forget_much()
         return everything
 
