@@ -13,6 +13,8 @@ from lightkube.resources.core_v1 import Node, Pod
 from tests.node.bench import eventually
 from tests.node.cluster import NAMESPACE, NodeUnderTest, Shelf, api, running, shell
 
+from skerry.cluster.node import hardening
+from skerry.cluster.node.agent import stop_leftovers
 from skerry.kit.processes import identify
 
 SERVER = """
@@ -397,3 +399,95 @@ async def test_each_pod_has_an_address_of_its_own(node: NodeUnderTest) -> None:
         await node.create(shell(name, "", container={**env, **probe}))
     await node.until(lambda: node.ready("one") and node.ready("two"))
     assert node.status("one").podIP != node.status("two").podIP
+
+
+async def test_a_pod_that_takes_too_much_memory_is_ended(node: NodeUnderTest) -> None:
+    hog = "held = bytearray(200 << 20); import time; time.sleep(100)"
+    container = {"command": [sys.executable, "-c", hog], "resources": {"limits": {"memory": "48Mi"}}}
+    await node.create(shell("hog", "", container=container, restartPolicy="Never"))
+    await node.until(lambda: node.phase("hog") == "Failed")
+    terminated = node.container("hog").state.terminated
+    assert (137, "OOMKilled") == (terminated.exitCode, terminated.reason)
+
+
+async def test_without_mount_namespaces_paths_are_rewritten(
+    tmp_path: Path, client: AsyncClient, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardening, "mount_namespace_available", lambda: hardening.Isolation("none", "for a test"))
+    (tmp_path / "image/models").mkdir(parents=True)
+    (tmp_path / "image/models/m").write_text("weights")
+    shelf.images["localhost/m:1"] = tmp_path / "image"
+    mount = {"name": "m", "mountPath": "/mnt/models", "subPath": "models"}
+    container = {
+        "command": ["sh", "-c", 'cat "$0/m" "$MODEL"', "/mnt/models"],
+        "env": [{"name": "MODEL", "value": "/mnt/models/m"}],
+        "volumeMounts": [mount],
+        "readinessProbe": {"exec": {"command": ["true"]}},
+    }
+    volumes = [{"name": "m", "image": {"reference": "localhost/m:1"}}]
+    async with running(tmp_path, client, shelf) as node:
+        await node.create(shell("plain", "", container=container, volumes=volumes, restartPolicy="Never"))
+        await node.until(lambda: node.phase("plain") in {"Succeeded", "Failed"})
+        assert "weightsweights" == await node.logs("plain")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give pods users of their own")
+async def test_each_namespace_has_its_own_user(
+    tmp_path: Path, client: AsyncClient, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = hardening.why_no_pod_users()
+    if hardening.mount_namespace_available().kind != "root" or (why and "cannot enter" not in why):
+        pytest.skip(why or "needs CAP_SYS_ADMIN")
+    monkeypatch.setattr(hardening, "why_no_pod_users", lambda: "")
+    script = "id -u; cat /etc/skerry-secret/p; echo data >/work-dir/f; touch $HOME/x; ls -ld $HOME; exec sleep 100"
+    container = {
+        "volumeMounts": [{"name": "s", "mountPath": "/etc/skerry-secret"}, {"name": "w", "mountPath": "/work-dir"}],
+        "readinessProbe": {"exec": {"command": ["sh", "-c", "test -e /work-dir/f && test -O /work-dir/f"]}},
+    }
+    volumes = [{"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}}, {"name": "w", "emptyDir": {}}]
+    async with running(tmp_path, client, shelf) as node:
+        await node.secret("s", p="geheim")
+        await node.create(shell("own", script, container=container, volumes=volumes))
+        await node.until(lambda: node.ready("own"))
+        lines = (await node.logs("own")).splitlines()
+        assert str(hardening.FIRST_POD_USER) == lines[0]
+        assert lines[1].startswith("geheimdrwx------ 2 1900000000")
+
+
+async def test_a_stopped_node_leaves_pods_that_begin_again(tmp_path: Path, client: AsyncClient, shelf: Shelf) -> None:
+    async with running(tmp_path, client, shelf) as first:
+        await first.create(shell("comes-back", "sleep 100"))
+        await first.until(lambda: first.phase("comes-back") == "Running")
+        pid = first.pid("comes-back")
+    assert gone(pid)
+    async with running(tmp_path, client, shelf) as second:
+        await second.until(lambda: second.container("comes-back") and second.container("comes-back").restartCount == 1)
+        await second.until(lambda: second.ready("comes-back"))
+
+
+async def test_what_a_dead_daemon_left_can_be_stopped(tmp_path: Path, client: AsyncClient, shelf: Shelf) -> None:
+    async with running(tmp_path, client, shelf, keep=True) as node:
+        await node.create(shell("left", "sleep 100"))
+        await node.until(lambda: node.phase("left") == "Running")
+        pid = node.pid("left")
+    assert not gone(pid)
+    assert 1 == await stop_leftovers(tmp_path / "state", tmp_path / "run", tmp_path / "log", 2.0)
+    assert gone(pid)
+    assert 0 == await stop_leftovers(tmp_path / "state", tmp_path / "run", tmp_path / "log", 2.0)
+
+
+async def test_one_crashing_worker_is_made_anew(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    await node.create(shell("strange", "sleep 100"))
+    await node.until(lambda: node.ready("strange"))
+    pid = node.pid("strange")
+    worker = node.agent._workers[node.pod("strange").metadata.uid]
+
+    async def crash() -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(worker, "_step", crash)
+    worker._wake.set()
+    await eventually(lambda: node.agent._workers[node.pod("strange").metadata.uid] is not worker)
+    await node.delete("strange")
+    await node.until(lambda: node.pod("strange") is None)
+    assert gone(pid)

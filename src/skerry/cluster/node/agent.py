@@ -196,7 +196,8 @@ class NodeAgent:
                 worker = self._made_anew(context, pod)
             else:
                 self._workers.pop(worker.uid, None)
-                self._done.add(worker.uid)
+                if self._still_there(pod):
+                    self._done.add(worker.uid)
                 return
 
     def _made_anew(self, context: NodeContext, pod: Pod) -> PodWorker:
