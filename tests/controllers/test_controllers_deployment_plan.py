@@ -299,6 +299,14 @@ def test_a_paused_deployment_makes_no_new_revision_but_can_be_scaled() -> None:
     assert ("Unknown", "DeploymentPaused", "Deployment is paused") == condition(planned, "Progressing")
 
 
+def test_a_long_pause_is_no_lack_of_progress() -> None:
+    bee = deployment(paused=True, status=progressing("DeploymentPaused", ago=9000, status="Unknown"))
+    for annotations in ({}, scaled(1, 2)):
+        item = replica_set("bee-x", owner=bee, available=0, annotations=annotations)
+        planned = plan(bee, [item], [], NOW)
+        assert ("DeploymentPaused", None) == (condition(planned, "Progressing")[1], planned.again)
+
+
 def test_a_resumed_deployment_starts_its_deadline_anew() -> None:
     bee = deployment(
         replicas=1,

@@ -63,7 +63,8 @@ def plan(deployment: Deployment, replica_sets: Sequence[ReplicaSet], pods: Seque
     if revisions.new is not None:
         lacking = _refresh(deployment, revisions, revisions.new)
         if lacking is not None:
-            return _with_status(deployment, revisions, conditions, now, updates=(lacking,))
+            # The ReplicaSet's change brings the next call, which goes on and also judges the progress.
+            return Plan(deployment.status or DeploymentStatus(), updates=(lacking,))
         conditions = _found(deployment, revisions.new, conditions, now)
     if _is_paused(deployment) or _size_changed(deployment, revisions):
         return _scale(deployment, revisions, conditions, now)

@@ -123,7 +123,7 @@ def seconds_to_deadline(deployment: Deployment, counts: Counts, conditions: Cond
     found = find(conditions, PROGRESSING)
     if limit is None or found is None or found.lastUpdateTime is None or complete(deployment, counts):
         return None
-    if found.reason in {"ProgressDeadlineExceeded", "NewReplicaSetAvailable", "DeploymentPaused"}:
+    if found.reason in {"ProgressDeadlineExceeded", "NewReplicaSetAvailable"}:
         return None
     # One second more: the times in conditions have no fractions.
     return max(0.0, limit - (now - found.lastUpdateTime).total_seconds()) + 1.0
