@@ -14,7 +14,7 @@ from tests.gateway.harness import HOST, Client, FrontDoor, answer, front_door, r
 from skerry.cluster.gateway.limits import Limits, Timeouts
 from skerry.cluster.gateway.table import Endpoint, Route, Share
 
-QUICK = Timeouts(connect=0.3, head=0.3, keep_alive=0.3, client=0.3, linger=0.1)
+QUICK = Timeouts(connect=0.2, head=0.2, keep_alive=0.2, client=0.2, linger=0.1)
 
 
 async def dead_endpoint() -> Endpoint:
@@ -228,7 +228,7 @@ class TestBrokenAnswers:
 
 
 class TestTimeouts:
-    """Each with the time-outs shortened to a third of a second."""
+    """Each with the time-outs shortened."""
 
     async def test_a_pod_that_does_not_answer_is_a_504(self) -> None:
         async with front_door() as door:
@@ -245,12 +245,12 @@ class TestTimeouts:
             await read_message(reader)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
             for _ in range(8):
-                await asyncio.sleep(0.08)
+                await asyncio.sleep(0.05)
                 writer.write(b"x")
                 await writer.drain()
 
         async with front_door() as door:
-            door.swap(route(await door.pod(slowly), timeout=0.3))
+            door.swap(route(await door.pod(slowly), timeout=0.25))
             client = await door.connect()
             client.send(request())
             assert (await client.answer()).body == b"xxxxxxxx"
