@@ -25,4 +25,4 @@ def test_the_gateway_loads_no_kubernetes_client() -> None:
 
 def test_the_daemon_loads_no_tensor_and_no_certificate_library() -> None:
     modules = loaded("import skerry.daemon.platform")
-    assert not modules & {"numpy", "openvino", "cv2", "cryptography", "click"}
+    assert not modules & {"numpy", "openvino", "cv2", "cryptography", "starlette"}
