@@ -8,9 +8,10 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,7 +83,9 @@ class StubRegistry:
 
 
 @contextmanager
-def serving(registry: StubRegistry) -> Iterator[StubRegistry]:
+def serving(
+    registry: StubRegistry, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[StubRegistry]:
     """Serve a registry on a free port of this machine."""
 
     class Bound(_Handler):
@@ -90,7 +93,9 @@ def serving(registry: StubRegistry) -> Iterator[StubRegistry]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
     server.daemon_threads = True
-    registry.address = f"127.0.0.1:{server.server_address[1]}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    registry.address = f"{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -105,6 +110,10 @@ def serving(registry: StubRegistry) -> Iterator[StubRegistry]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     stub: StubRegistry
+
+    def handle(self) -> None:
+        with suppress(ssl.SSLError, ConnectionError):  # a client that does not trust us hangs up
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""

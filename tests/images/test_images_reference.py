@@ -43,6 +43,7 @@ def test_references_are_written_in_full(text: str, full: str) -> None:
         ("oci://localhost/model:test", "write 'localhost/model:test'"),
         ("https://quay.io/a/b", "leave out 'https://'"),
         ("quay.io/Model:v1", "write 'model'"),
+        ("MyTeam/model", "write 'myteam'"),
         ("quay.io/a//b", "a part of the name is empty"),
         ("quay.io/a/b:", 'nothing follows ":"'),
         ("quay.io/a/b:-x", "is not a tag"),

@@ -205,6 +205,7 @@ async def test_a_server_that_ignores_ranges_is_read_from_the_start(puller: Pulle
     puller.stub.faults[image.layers[0].digest] = Fault(ignore_range=True)
     assert puller.weights(await puller.pull()) == WEIGHTS
     assert not partial.exists()
+    assert puller.layer_requests == ["bytes=700000-"]
 
 
 async def test_wrong_remains_of_an_earlier_pull_are_thrown_away(puller: Puller) -> None:
@@ -443,8 +444,9 @@ async def test_credentials_stay_with_their_host(puller: Puller, other: StubRegis
     assert puller.stub.seen("GET", target)[-1].headers["authorization"]
 
 
-async def test_another_host_cannot_ask_for_the_log_in(puller: Puller, other: StubRegistry) -> None:
-    puller.stub.auth = other.auth = "basic"
+@pytest.mark.parametrize("kind", ["basic", "bearer"])
+async def test_another_host_cannot_ask_for_the_log_in(puller: Puller, other: StubRegistry, kind: str) -> None:
+    puller.stub.auth, other.auth = "basic", kind
     image = model_image()
     puller.stub.add(image, "ai/bee", "v1")
     target = f"/v2/ai/bee/blobs/{image.layers[0].digest}"

@@ -204,13 +204,13 @@ def _commit(build: _Build, options: Options, reporter: Reporter) -> StoredImage:
 
 
 def _write_layers(build: _Build, options: Options, reporter: Reporter) -> list[WrittenLayer]:
-    tree = build.draft.tree
+    tree, total = build.draft.tree, build.draft.size
     done = 0
 
     def written(size: int) -> None:
         nonlocal done
         done += size
-        reporter.progress("Writing layers", done, build.draft.size)
+        reporter.progress("Writing layers", done, total)
 
     room = MOST_LAYERS - (len(build.base.manifest.layers) if build.base else 0)
     layers = []

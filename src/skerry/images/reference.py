@@ -120,7 +120,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 def _domain_and_path(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == LOCAL or first != first.lower()):
+    if slash and ("." in first or ":" in first or first == LOCAL):
         return first, rest
     return "", name
 

@@ -7,7 +7,7 @@ trust. A push is the same in the other direction, and moves only what the regist
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -248,11 +248,14 @@ class Registry:
         host = _HUB_HOST if reference.domain == DOCKER_HUB else reference.domain
         plain = host in self._access.insecure_hosts or loopback(urlsplit(f"//{host}").hostname or "")
         logins = await asyncio.to_thread(self._logins, reference)
+        # Reading the certificate authorities takes longer than a small pull.
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else await asyncio.to_thread(self._trust, host)
         try:
             async with (
                 asyncio.timeout(limits.total_seconds),
                 httpx2.AsyncClient(
-                    verify=await asyncio.to_thread(self._trust, host),
+                    verify=trust,
+                    mounts={"https://": _LateTls(lambda: self._trust(host))} if plain else None,
                     timeout=httpx2.Timeout(limits.idle_seconds, connect=limits.connect_seconds),
                     headers={"user-agent": program, "accept-encoding": "identity"},
                 ) as client,
@@ -271,6 +274,23 @@ class Registry:
             for certificate in sorted((directory / host).glob("*.crt")):
                 context.load_verify_locations(certificate)
         return context
+
+
+class _LateTls(httpx2.AsyncBaseTransport):
+    """HTTPS for a registry on plain HTTP, should it redirect there."""
+
+    def __init__(self, trust: Callable[[], ssl.SSLContext]) -> None:
+        self._trust = trust
+        self._transport: httpx2.AsyncHTTPTransport | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self._transport is None:
+            self._transport = httpx2.AsyncHTTPTransport(verify=await asyncio.to_thread(self._trust))
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        if self._transport:
+            await self._transport.aclose()
 
 
 @contextmanager
