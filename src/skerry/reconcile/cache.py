@@ -5,7 +5,8 @@ pod with a random name, say) asks the API itself; everybody else reads here.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -23,6 +24,9 @@ log = logger(__name__)
 R = TypeVar("R", bound=Any)
 
 _RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_STEADY_SECONDS: Final = 30.0  # a watch that lived so long was no failure in a row
+_ABSENT_SECONDS: Final = 30.0
+_QUIET_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Cache(Generic[R]):
         self._kind = kind
         self._fields = dict(fields) if fields else None
         self._optional = optional
+        self._scope = {} if issubclass(kind, GlobalResource) else {"namespace": "*"}
         self._objects: dict[tuple[str, str], R] = {}
         self._listeners: list[Callable[[Change[R]], None]] = []
         self._synced = asyncio.Event()
@@ -83,39 +88,69 @@ class Cache(Generic[R]):
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Follow the API until cancelled."""
+        """Follow the API until cancelled; nothing that the API or the network does ends it."""
         failures = 0
         while True:
+            begun = self._clock.monotonic()
             try:
                 version = await self._relist()
-                failures = 0
+                begun = self._clock.monotonic()
                 await self._watch(version)
             except (httpx2.HTTPError, OSError, msgspec.MsgspecError) as error:
                 if self._optional and _code(error) == 404:
-                    self._synced.set()
-                    await self._clock.sleep(_RETRY_SECONDS[-1])
+                    await self._absent()
                     continue
-                if _code(error) != 410:
+                expired = _code(error) == 410
+                if not expired:
                     log.warning("watch broke", kind=self._kind.__name__, error=f"{type(error).__name__}: {error}")
-                    await self._clock.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
-                    failures += 1
+            except Exception:  # lightkube trips over answers that are no Kubernetes API's, a proxy's for one
+                expired = False
+                log.exception("watch broke", kind=self._kind.__name__)
+            if self._clock.monotonic() - begun >= _STEADY_SECONDS:
+                failures = 0
+            waits = (0.0, *_RETRY_SECONDS) if expired else _RETRY_SECONDS
+            if wait := waits[min(failures, len(waits) - 1)]:
+                await self._clock.sleep(wait)
+            failures += 1
+
+    async def _absent(self) -> None:
+        for key in list(self._objects):
+            self._change(key, None)
+        self._synced.set()
+        await self._clock.sleep(_ABSENT_SECONDS)
 
     async def _relist(self) -> str:
-        scope = {} if issubclass(self._kind, GlobalResource) else {"namespace": "*"}
-        listing = self._client.list(self._kind, fields=self._fields, **scope)
+        listing = self._client.list(self._kind, fields=self._fields, **self._scope)
         fresh = {_key(item): item async for item in listing}
+        version: str = listing.resourceVersion
         for key in [key for key in self._objects if key not in fresh]:
             self._change(key, None)
         for key, item in fresh.items():
             self._change(key, item)
         self._synced.set()
-        version: str = listing.resourceVersion
         return version
 
     async def _watch(self, version: str) -> None:
-        scope = {} if issubclass(self._kind, GlobalResource) else {"namespace": "*"}
-        events = self._client.watch(self._kind, fields=self._fields, resource_version=version, **scope)
-        async for event, item in events:
+        """Follow the changes after `version` until something breaks."""
+        while True:
+            events = self._client.watch(self._kind, fields=self._fields, resource_version=version, **self._scope)
+            async with aclosing(events):
+                version = await self._until_quiet(events, version)
+
+    async def _until_quiet(self, events: AsyncIterator[tuple[str, R]], version: str) -> str:
+        """Take in events until none comes for a while; return the version reached.
+
+        A connection whose other end is gone without a word looks just like a kind without changes.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(_QUIET_SECONDS) as quiet:
+                    event, item = await anext(events)
+            except TimeoutError:
+                if quiet.expired():
+                    return version
+                raise
+            version = item.metadata.resourceVersion
             self._change(_key(item), None if event == "DELETED" else item)
 
     def _change(self, key: tuple[str, str], new: R | None) -> None:
@@ -130,7 +165,10 @@ class Cache(Generic[R]):
             return
         change: Change[R] = Change(old, new)
         for listener in self._listeners:
-            listener(change)
+            try:
+                listener(change)
+            except Exception:  # a bug met with one object must not stop the others
+                log.exception("listener failed", kind=self._kind.__name__, namespace=key[0], name=key[1])
 
 
 class Caches:

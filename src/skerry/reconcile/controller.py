@@ -20,6 +20,8 @@ log = logger(__name__)
 
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 60.0
+_DOUBLINGS: Final = 11  # 0.05 s, eleven times doubled, is over a minute
+_CHANGED_DELAY: Final = 1.0
 
 
 class Key(NamedTuple):
@@ -101,9 +103,13 @@ class Controller:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._workers):
-                group.create_task(self._work(), name=f"{self.name}-{number}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._workers):
+                    group.create_task(self._work(), name=f"{self.name}-{number}")
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
 
     async def _work(self) -> None:
         while True:
@@ -116,11 +122,12 @@ class Controller:
                 self._running.discard(key)
             if key in self._dirty:
                 self._dirty.discard(key)
-                # An error keeps its delay even when the object changes meanwhile, or a controller that itself
-                # changes the object on each failure would spin.
-                if delay is None or key not in self._failures:
+                if key not in self._failures:
                     self.wake(key)
                     continue
+                # The change may be a repair, which should not wait for a minute; but a controller that changes the
+                # object itself on each failure must not spin.
+                delay = min(delay or 0.0, _CHANGED_DELAY)
             if delay is not None:
                 self._later(key, delay)
 
@@ -142,7 +149,7 @@ class Controller:
             return again.after if again else None
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        return float(min(_FIRST_DELAY * 2**count, _LONGEST_DELAY))
+        return float(min(_FIRST_DELAY * 2 ** min(count, _DOUBLINGS), _LONGEST_DELAY))
 
     def _later(self, key: Key, delay: float) -> None:
         if key not in self._waiting:

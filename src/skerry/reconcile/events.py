@@ -4,17 +4,23 @@ import hashlib
 from typing import Any, Final, Literal
 
 import httpx2
+import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Event
+from lightkube.types import PatchType
 
 from skerry.kit.clock import Clock, timestamp
 from skerry.kit.log import logger
 
 log = logger(__name__)
 
-_MESSAGE_LIMIT: Final = 1024  # Kubernetes refuses longer notes
+Severity = Literal["Normal", "Warning"]
+
+_MESSAGE_LIMIT: Final = 1024  # bytes; Kubernetes refuses longer notes
+_NAME_LIMIT: Final = 253
+_ATTEMPTS: Final = 10
 
 
 class Recorder:
@@ -32,44 +38,77 @@ class Recorder:
     async def warning(self, about: Any, reason: str, message: str) -> None:
         await self._record(about, "Warning", reason, message)
 
-    async def _record(self, about: Any, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+    async def _record(self, about: Any, severity: Severity, reason: str, message: str) -> None:
         """Write the event; a failure is logged only, since an event never stops the work that it tells of."""
-        message = message[:_MESSAGE_LIMIT]
         try:
-            await self._count_or_create(about, severity, reason, message)
-        except (httpx2.HTTPError, OSError) as error:
+            await self._count_or_create(self._event(about, severity, reason, _shortened(message)))
+        except (httpx2.HTTPError, OSError, msgspec.MsgspecError) as error:
             log.warning("event not written", reason=reason, error=f"{type(error).__name__}: {error}")
+        except Exception:  # lightkube trips over answers that are no Kubernetes API's
+            log.exception("event not written", reason=reason)
 
-    async def _count_or_create(self, about: Any, severity: str, reason: str, message: str) -> None:
-        reference = _reference(about)
-        namespace = reference.namespace or "default"
-        identity = "\0".join((self._component, reference.uid or "", severity, reason, message))
-        name = f"{reference.name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        now = timestamp(self._clock.now())
+    async def _count_or_create(self, event: Event) -> None:
+        """Write the event; whoever writes the same one in between is counted too."""
+        assert event.metadata is not None
+        name, namespace = str(event.metadata.name), str(event.metadata.namespace)
+        for attempt in range(1, _ATTEMPTS + 1):
+            seen = await self._seen(name, namespace)
+            try:
+                if seen is None:
+                    await self._client.create(event)
+                else:
+                    again = {**_version_of(seen), "count": (seen.count or 1) + 1, "lastTimestamp": self._now()}
+                    await self._client.patch(Event, name, again, namespace=namespace, patch_type=PatchType.MERGE)
+            except ApiError as error:
+                lost_race = error.status.code == (409 if seen is None else 404) or error.status.reason == "Conflict"
+                if not lost_race or attempt == _ATTEMPTS:
+                    raise
+            else:
+                return
+
+    async def _seen(self, name: str, namespace: str) -> Event | None:
         try:
-            seen = await self._client.get(Event, name, namespace=namespace)
+            return await self._client.get(Event, name, namespace=namespace)
         except ApiError as error:
             if error.status.code != 404:
                 raise
-        else:
-            again: dict[str, Any] = {"count": (seen.count or 1) + 1, "lastTimestamp": now}
-            await self._client.patch(Event, name, again, namespace=namespace)
-            return
-        source = EventSource(component=self._component, host=self._host)
-        event = Event(
-            metadata=ObjectMeta(name=name, namespace=namespace),
+            return None
+
+    def _event(self, about: Any, severity: Severity, reason: str, message: str) -> Event:
+        reference = _reference(about)
+        identity = "\0".join((self._component, reference.uid or "", severity, reason, message))
+        now = self._clock.now().replace(microsecond=0)
+        return Event(
+            metadata=ObjectMeta(name=_name(reference.name or "", identity), namespace=reference.namespace or "default"),
             involvedObject=reference,
             reason=reason,
             message=message,
             type=severity,
-            source=source,
+            source=EventSource(component=self._component, host=self._host),
             reportingComponent=self._component,
             reportingInstance=self._host or "",
             count=1,
-            firstTimestamp=self._clock.now().replace(microsecond=0),
-            lastTimestamp=self._clock.now().replace(microsecond=0),
+            firstTimestamp=now,
+            lastTimestamp=now,
         )
-        await self._client.create(event)
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())
+
+
+def _name(about: str, identity: str) -> str:
+    """Name an event after its object: the same for the same words, and a valid name however long the object's is."""
+    words = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return f"{about[: _NAME_LIMIT - len(words) - 1].rstrip('-.')}.{words}"
+
+
+def _version_of(event: Event) -> dict[str, Any]:
+    assert event.metadata is not None
+    return {"metadata": {"resourceVersion": event.metadata.resourceVersion}}
+
+
+def _shortened(message: str) -> str:
+    return message.encode()[:_MESSAGE_LIMIT].decode(errors="ignore")
 
 
 def _reference(about: Any) -> ObjectReference:

@@ -23,6 +23,7 @@ from skerry.machinery import status
 
 _BOOKMARK_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 3600  # the real server ends watches after 30 to 60 minutes too
+_LINE_ENDS: Final = tuple((mark.encode(), b"\\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
 _INITIAL_END: Final = "k8s.io/initial-events-end"
 
 
@@ -122,7 +123,7 @@ class _Printer:
 
     def change(self, event: Event) -> Iterator[bytes]:
         if self._verbatim:
-            yield b'{"type":"%b","object":%b}\n' % (event.type.encode(), event.data)
+            yield _one_line(b'{"type":"%b","object":%b}' % (event.type.encode(), event.data))
             return
         item = shown(self._kind, event.object)
         before = event.previous_object
@@ -153,7 +154,15 @@ class _Printer:
 
 
 def _line(type_: str, item: Object) -> bytes:
-    return msgspec.json.encode({"type": type_, "object": item}) + b"\n"
+    return _one_line(msgspec.json.encode({"type": type_, "object": item}))
+
+
+def _one_line(event: bytes) -> bytes:
+    """Escape what Unicode calls a line end too: clients in Python (httpx) would cut the event there."""
+    for raw, escaped in _LINE_ENDS:
+        if raw in event:
+            event = event.replace(raw, escaped)
+    return event + b"\n"
 
 
 def _error_line(message: str) -> bytes:
