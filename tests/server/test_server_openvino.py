@@ -40,7 +40,7 @@ def test_the_cheap_call_and_the_documented_one_agree(tmp_path: Path, monkeypatch
     rows = np.array([[1, 2, 3, 4]], np.float32)
     cheap = run(model, rows)
 
-    def missing(_: OpenVinoSlot) -> None:
+    def missing(_: OpenVinoSlot) -> Any:
         raise AttributeError("infer")
 
     monkeypatch.setattr(OpenVinoSlot, "_cheap", missing)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from skerry.server.errors import InvalidRequest
 from skerry.server.rest import large
-from skerry.server.rest.reading import Encoding, read_request
-from skerry.server.tensors import DTYPES, InferRequest, join_byte_strings
+from skerry.server.rest.reading import Encoding, read_flat, read_request
+from skerry.server.tensors import DTYPES, InferRequest, Tensor, join_byte_strings
 
 NUMBERS = sorted(set(DTYPES) - {"BOOL"})
 
@@ -28,6 +28,11 @@ def read(document: Any, *tensors: bytes, binary: bool = False) -> tuple[InferReq
     return read_request(b"".join((text, *tensors)), b"%d" % len(text) if binary or tensors else None, 0.0)
 
 
+def numbers(item: Tensor) -> Any:
+    assert isinstance(item.values, np.ndarray)
+    return item.values
+
+
 def tensor(datatype: str, data: Any, shape: list[int] | None = None, **more: Any) -> dict[str, Any]:
     return {"name": "x", "datatype": datatype, "shape": [len(data)] if shape is None else shape, "data": data, **more}
 
@@ -39,7 +44,7 @@ def test_numbers_at_the_ends_of_their_type(datatype: str, parser: str) -> None:
     values = [ends.min.item() if hasattr(ends.min, "item") else ends.min, 0, 1]
     values.append(ends.max.item() if hasattr(ends.max, "item") else ends.max)
     request, _ = read({"inputs": [tensor(datatype, values)]})
-    array = request.inputs[0].array()
+    array = numbers(request.inputs[0])
     assert array.dtype == dtype
     assert array.tolist() == values
 
@@ -73,14 +78,14 @@ def test_values_of_another_kind_are_refused(datatype: str, value: Any, parser: s
 
 def test_nested_data_are_flattened_in_order(parser: str) -> None:
     document = {"inputs": [tensor("FP32", [[[1, 2], [3, 4]], [[5, 6], [7, 8.5]]], [2, 2, 2])]}
-    assert read(document)[0].inputs[0].array().tolist() == [1, 2, 3, 4, 5, 6, 7, 8.5]
+    assert numbers(read(document)[0].inputs[0]).tolist() == [1, 2, 3, 4, 5, 6, 7, 8.5]
 
 
 def test_strings_and_booleans(parser: str) -> None:
     document = {"inputs": [tensor("BYTES", ["a", "é"]), tensor("BOOL", [True, False]) | {"name": "b"}]}
     first, second = read(document)[0].inputs
     assert first.values == [b"a", "é".encode()]
-    assert second.array().tolist() == [True, False]
+    assert numbers(second).tolist() == [True, False]
 
 
 def test_the_number_of_values_must_fit_the_shape(parser: str) -> None:
@@ -156,7 +161,7 @@ def test_the_walkthroughs_request() -> None:
 
 def test_a_binary_boolean_is_any_byte_but_zero() -> None:
     request, _ = read(header(raw("a", "BOOL", [3])), b"\x00\x01\xff")
-    array = request.inputs[0].array()
+    array = numbers(request.inputs[0])
     assert array.tolist() == [False, True, True]
     assert array.view(np.uint8).max() == 1
 
@@ -237,6 +242,35 @@ def test_both_parsers_agree_on_every_document(document: Any) -> None:
         ], encoding
 
     assert outcome(0) == outcome(1 << 60)
+
+
+@given(documents(), st.sampled_from(sorted(DTYPES)))
+def test_the_short_way_agrees_with_the_long_one(document: Any, datatype: str) -> None:
+    text = json.dumps(document).encode()
+    if (flat := read_flat(text, datatype, 0.0)) is None:
+        return
+    request, encoding = read(text)
+    assert encoding == Encoding()
+    assert [(item.name, item.datatype, item.shape) for item in flat.inputs] == [
+        (item.name, item.datatype, item.shape) for item in request.inputs
+    ]
+    for one, other in zip(flat.inputs, request.inputs, strict=True):
+        assert numbers(one).tobytes() == numbers(other).tobytes()
+        assert numbers(one).dtype == numbers(other).dtype
+
+
+@pytest.mark.parametrize("datatype", NUMBERS)
+def test_the_plain_request_takes_the_short_way(datatype: str) -> None:
+    document = {"inputs": [tensor(datatype, [1, 2])]}
+    flat = read_flat(json.dumps(document).encode(), datatype, 0.0)
+    assert flat is not None
+    assert numbers(flat.inputs[0]).tolist() == [1, 2]
+
+
+def test_numbers_beyond_fp32_become_infinity_without_a_word() -> None:
+    text = json.dumps({"inputs": [tensor("FP32", [1e300])]}).encode()
+    assert read_flat(text, "FP32", 0.0) is None
+    assert numbers(read(text)[0].inputs[0]).tolist() == [float("inf")]
 
 
 # How the answer is wanted.

@@ -21,24 +21,25 @@ class InferCall:
     def __init__(self, served: ServedVersion, request: InferRequest) -> None:
         """Check the request; raises `InvalidRequest`."""
         self._served = served
-        self._outputs = _selected(served.model.outputs, request.outputs)
+        self._outputs = _selected(served.model.outputs, request.outputs) if request.outputs else served.every_output
         self._pictures: list[int] = []
         self._feeds: list[tuple[Values, Shape]] = []
         self.light = True
-        specs = served.model.inputs
-        if len(request.inputs) != len(specs):
-            raise InvalidRequest(f"Invalid number of inputs - Expected: {len(specs)}; Actual: {len(request.inputs)}")
-        for spec in specs:
-            self._add(_named(request.inputs, spec.name), spec)
-
-    def _add(self, tensor: Tensor, spec: TensorSpec) -> None:
-        if tensor.datatype == BYTES:
-            self._add_byte_strings(tensor, spec)
-            return
-        check_tensor(tensor, spec)
-        values = tensor.array()
-        self._feeds.append((values, tensor.shape))
-        self.light = self.light and values.nbytes <= _LIGHT_BYTES
+        inputs = request.inputs
+        if len(inputs) != len(served.expected):
+            raise InvalidRequest(f"Invalid number of inputs - Expected: {len(served.expected)}; Actual: {len(inputs)}")
+        for spec, datatype, shape in served.expected:
+            tensor = _named(inputs, spec.name)
+            if tensor.datatype == BYTES:
+                self._add_byte_strings(tensor, spec)
+                continue
+            if tensor.shape != shape or tensor.datatype != datatype:  # most models have one shape, most clients know it
+                check_tensor(tensor, spec)
+            values = tensor.values
+            assert not isinstance(values, list)
+            self._feeds.append((values, tensor.shape))
+            if values.nbytes > _LIGHT_BYTES:
+                self.light = False
 
     def _add_byte_strings(self, tensor: Tensor, spec: TensorSpec) -> None:
         match reading_of(spec):
@@ -72,7 +73,7 @@ class InferCall:
             spec = served.model.outputs[index]
             values, shape = results[index]
             outputs.append(Tensor(spec.name, spec.datatype, shape, values))
-        return InferResponse(model_name=served.name, model_version=served.version, outputs=outputs)
+        return InferResponse(served.name, served.version, outputs)
 
 
 def check_tensor(tensor: Tensor, spec: TensorSpec) -> None:
@@ -103,9 +104,7 @@ def _named(inputs: list[Tensor], name: str) -> Tensor:
 
 
 def _selected(specs: tuple[TensorSpec, ...], wanted: list[str]) -> list[int]:
-    """Which outputs to return, in which order; all where none is named."""
-    if not wanted:
-        return list(range(len(specs)))
+    """Where the outputs asked for are, in the order asked for."""
     positions = {spec.name: index for index, spec in enumerate(specs)}
     if unknown := [name for name in wanted if name not in positions]:
         raise InvalidRequest(f"the model has no output {', '.join(unknown)}; it has {', '.join(positions)}")

@@ -31,8 +31,10 @@ from skerry.server.tensors import BYTES, DTYPES, InferResponse, TensorSpec, elem
 
 INLINE_SECONDS: Final = 200e-6
 _SMOOTHING: Final = 0.1
-_PLAINLY_SLOW: Final = 20  # times the limit: not worth a second measurement at start
+_MOST_RUNS: Final = 6
+_MEASURING_SECONDS: Final = 0.02
 _MOST_THREADS: Final = 256
+_CONVINCING: Final = 20
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -89,11 +91,12 @@ class Execution:
         self._threads: list[SimpleQueue[_Job | None]] = []
         self._slots: SimpleQueue[Slot] = SimpleQueue()
         self._slot_count = min(model.slots, _MOST_THREADS)
-        self._first_slot = warm.slot
         self.typical_seconds = warm.seconds
         self._inline = self.typical_seconds < INLINE_SECONDS
+        self._dissenting = 0
+        self._loop_slot = warm.slot if self._inline else None
         if not self._inline:
-            self._slots.put(self._first_slot)
+            self._slots.put(warm.slot)
         metrics.streams.value = model.streams
         metrics.queue_size.value = self._slot_count
 
@@ -130,14 +133,13 @@ class Execution:
 
     def _run_here(self, call: Call) -> InferResponse:
         start = time.perf_counter()
-        answer = call.infer(self._first_slot)
+        assert self._loop_slot is not None
+        answer = call.infer(self._loop_slot)
         took = time.perf_counter() - start
         self._metrics.inference_time.observe(took)
         self._metrics.wait_time.observe(0.0)
-        self._learn(took)
-        if self.typical_seconds > 2 * INLINE_SECONDS:
-            log.info("inference moves to threads, it takes too long for the event loop", seconds=self.typical_seconds)
-            self._inline = False
+        if self._dissenting or took > 2 * INLINE_SECONDS:
+            self._judge(took)
         return answer
 
     def _start_threads(self) -> None:
@@ -169,6 +171,20 @@ class Execution:
     def _learn(self, took: float) -> None:
         before = self.typical_seconds if math.isfinite(self.typical_seconds) else took
         self.typical_seconds = before + (took - before) * _SMOOTHING
+
+    def _judge(self, took: float) -> None:
+        """Change between loop and threads when the model is not what it was measured to be.
+
+        A machine that is busy elsewhere stops us in the middle now and then, so only an unbroken run of votes counts.
+        """
+        dissents = took > 2 * INLINE_SECONDS if self._inline else took < INLINE_SECONDS
+        self._dissenting = self._dissenting + 1 if dissents else 0
+        if self._dissenting == _CONVINCING:
+            self._dissenting = 0
+            self._inline = not self._inline
+            log.info("inference moves", to="event loop" if self._inline else "threads", seconds=took)
+            if self._inline and self._loop_slot is None:
+                self._loop_slot = self._model.slot()
 
     # In a thread.
 
@@ -218,6 +234,8 @@ class Execution:
             self._metrics.inference_time.observe(job.inferring)
             self._metrics.wait_time.observe(job.waited)
             self._learn(job.inferring)
+            if job.call.light:
+                self._judge(job.inferring)
         if job.future.done():
             return
         if isinstance(outcome, Exception):
@@ -241,10 +259,10 @@ class Execution:
 
 
 class WarmModel:
-    """A loaded model that has run once, and how long a run takes; infinity where zeros are no input for it."""
+    """A loaded model that has run, and how long a run takes; infinity where zeros are no input for it."""
 
     def __init__(self, model: LoadedModel) -> None:
-        """Run the model: the first time pays for its memory, the best of a few more is its time. Blocks."""
+        """Run the model a few times: the first pays for its memory, the best is its time. Blocks."""
         self.model = model
         self.slot = model.slot()
         try:
@@ -254,10 +272,10 @@ class WarmModel:
 
     def _measure(self) -> float:
         sample = [_zeros(spec) for spec in self.model.inputs]
-        first = self._timed(sample)
-        if first > _PLAINLY_SLOW * INLINE_SECONDS:
-            return first
-        return min(self._timed(sample) for _ in range(5))
+        times = [self._timed(sample)]
+        while len(times) < _MOST_RUNS and sum(times) < _MEASURING_SECONDS:
+            times.append(self._timed(sample))
+        return min(times)
 
     def _timed(self, sample: Sequence[tuple[Values, Shape]]) -> float:
         start = time.perf_counter()

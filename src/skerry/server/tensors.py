@@ -62,6 +62,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     layout: str = ""
 
     @property
+    def fixed_shape(self) -> tuple[int, ...] | None:
+        """The only shape that it can have, if there is only one."""
+        return tuple(dim.low for dim in self.dims) if all(dim.fixed for dim in self.dims) else None
+
+    @property
     def shape(self) -> list[int]:
         """The shape for metadata; -1 where it may vary."""
         return [dim.low if dim.fixed else -1 for dim in self.dims]
@@ -73,20 +78,15 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tensor(msgspec.Struct, gc=False):
-    """Named values."""
+    """Named values; a list for `BYTES` and only for that."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     values: Array | list[bytes]
 
-    def array(self) -> Array:
-        """The values as an array; only for datatypes that are numbers."""
-        assert not isinstance(self.values, list)
-        return self.values
 
-
-class InferRequest(msgspec.Struct, kw_only=True):
+class InferRequest(msgspec.Struct, gc=False):
     """An inference as every transport hands it over.
 
     `outputs` are the names wanted, all where there is none; `received_at` is `time.perf_counter()` when the transport
@@ -98,7 +98,7 @@ class InferRequest(msgspec.Struct, kw_only=True):
     received_at: float = 0.0
 
 
-class InferResponse(msgspec.Struct, kw_only=True):
+class InferResponse(msgspec.Struct, gc=False):
     """The answer, with outputs in the order to send them."""
 
     model_name: str

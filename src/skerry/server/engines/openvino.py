@@ -16,6 +16,7 @@ Three things here were chosen by measurement:
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -193,7 +194,7 @@ class OpenVinoSlot:
         self._request = request
         self._feeds = [_feed(request, spec, index) for spec, index in inputs]
         self._fetches = [_fetch(request, spec, index) for spec, index in outputs]
-        self._run = self._untried
+        self._run: Callable[[], object] = self._untried
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for feed, (values, shape) in zip(self._feeds, inputs, strict=True):
@@ -207,21 +208,17 @@ class OpenVinoSlot:
     def _untried(self) -> None:
         """Take the cheap call where it exists; a failed inference is not held against it."""
         try:
-            self._cheap()
+            run = self._cheap()
+            run()
         except (AttributeError, TypeError):
             log.warning("the cheap OpenVINO call is missing, using the documented one", openvino=ov.__version__)
-            self._documented()
-            self._run = self._documented
-        else:
-            self._run = self._cheap
+            run = partial(self._request.infer, {}, share_inputs=True, share_outputs=True, decode_strings=False)
+            run()
+        self._run = run
 
-    def _cheap(self) -> None:
-        super(ov.InferRequest, self._request).infer(  # type: ignore[misc]
-            {}, share_outputs=True, decode_strings=False
-        )
-
-    def _documented(self) -> None:
-        self._request.infer({}, share_inputs=True, share_outputs=True, decode_strings=False)
+    def _cheap(self) -> Callable[[], object]:
+        """Inputs nothing (they are set), outputs shared (they are copied from where they are), strings not decoded."""
+        return partial(super(ov.InferRequest, self._request).infer, {}, True, False)  # type: ignore[misc]
 
 
 def _feed(request: ov.InferRequest, spec: TensorSpec, index: int) -> Callable[[Values, Shape], None]:
@@ -241,9 +238,9 @@ def _feed(request: ov.InferRequest, spec: TensorSpec, index: int) -> Callable[[V
 
     if spec.datatype == BYTES:
         return strings
-    if not all(dim.fixed for dim in spec.dims):
+    if spec.fixed_shape is None:
         return varying
-    tensor = ov.Tensor(port.element_type, ov.Shape([dim.low for dim in spec.dims]))
+    tensor = ov.Tensor(port.element_type, ov.Shape(spec.fixed_shape))
     request.set_input_tensor(index, tensor)
     room: Array = tensor.data.reshape(-1)
 
@@ -267,9 +264,9 @@ def _fetch(request: ov.InferRequest, spec: TensorSpec, index: int) -> Callable[[
 
     if spec.datatype == BYTES:
         return strings
-    if not all(dim.fixed for dim in spec.dims) or spec.datatype not in DTYPES:
+    shape = spec.fixed_shape
+    if shape is None or spec.datatype not in DTYPES:
         return varying
-    shape = tuple(dim.low for dim in spec.dims)
     tensor = ov.Tensor(port.element_type, ov.Shape(shape))
     request.set_output_tensor(index, tensor)
     room: Array = tensor.data.reshape(-1)

@@ -37,6 +37,7 @@ _KEPT_HEADERS: Final = frozenset(
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WORTH_JOINING: Final = 1 << 16
+_SMALL_DIGITS: Final = 4  # of a content-length that needs no thought
 _IDLE, _HEAD, _BODY = range(3)
 
 
@@ -137,9 +138,8 @@ class Connection(asyncio.Protocol):
             return
         if self._phase == _BODY:
             self.deadline = self._listener.clock + READ_SECONDS
-        elif (
-            self._phase == _HEAD and not self._ended
-        ):  # else an unknown part of the data is the head; it is at most one read
+        elif self._phase == _HEAD and not self._ended:
+            # Where a request ended in the same read, an unknown part of it belongs to the head; the next read counts.
             self._count_head(len(data))
 
     def pause_writing(self) -> None:
@@ -176,14 +176,20 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._phase = _BODY
-        self._count_head(len(self._target))
         headers = self._headers
+        if self._head_bytes + len(self._target) > MOST_HEAD_BYTES:
+            self._count_head(len(self._target))
         if self._deaf or not headers:
             return
         length = headers.get(b"content-length")
-        if length is not None and not self._fits(int(length)):
+        if length is not None and len(length) > _SMALL_DIGITS and not self._fits(int(length)):
             return
-        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._work and not self._waiting:
+        if (
+            b"expect" in headers
+            and headers.get(b"expect", b"").lower() == b"100-continue"
+            and not self._work
+            and not self._waiting
+        ):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:

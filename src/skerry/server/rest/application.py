@@ -37,7 +37,7 @@ from skerry.server.errors import (
 from skerry.server.http.messages import Later, Request, Response, error
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.registry import ServedVersion
-from skerry.server.rest.reading import JSON_ONLY, Encoding, read_picture, read_request
+from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_picture, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
@@ -129,12 +129,20 @@ def _read(request: Request, served: ServedVersion, received_at: float) -> tuple[
     headers = request.headers
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedContent("request bodies must not be compressed")
-    if headers.get(b"content-type", b"").startswith(b"image/"):
-        inputs = served.model.inputs
-        if len(inputs) != 1 or reading_of(inputs[0]) is not Reading.PICTURES:
-            raise UnsupportedContent(f"{served.name} does not take a picture by itself: see its metadata")
-        return read_picture(request.body, inputs[0].name, received_at), JSON_ONLY
-    return read_request(request.body, headers.get(b"inference-header-content-length"), received_at)
+    header_length = headers.get(b"inference-header-content-length")
+    if header_length is None:
+        if headers.get(b"content-type", b"").startswith(b"image/"):
+            return _read_picture(request, served, received_at), JSON_ONLY
+        if (flat := read_flat(request.body, served.common_datatype, received_at)) is not None:
+            return flat, JSON_ONLY
+    return read_request(request.body, header_length, received_at)
+
+
+def _read_picture(request: Request, served: ServedVersion, received_at: float) -> InferRequest:
+    inputs = served.model.inputs
+    if len(inputs) != 1 or reading_of(inputs[0]) is not Reading.PICTURES:
+        raise UnsupportedContent(f"{served.name} does not take a picture by itself: see its metadata")
+    return read_picture(request.body, inputs[0].name, received_at)
 
 
 def _render(encoding: Encoding, done: "asyncio.Future[InferResponse]") -> Response:
