@@ -40,6 +40,7 @@ from skerry.daemon.https import HttpsServer, PortBusy, bind
 from skerry.daemon.lock import DaemonFacts
 from skerry.daemon.manifests import ManifestApplier
 from skerry.daemon.paths import Paths
+from skerry.images.credentials import auth_files
 from skerry.images.provider import ImageProvider, RegistrySettings
 from skerry.images.store import ImageStore
 from skerry.kit import files
@@ -171,7 +172,9 @@ class Platform:
             ready(facts)
 
     def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
-        registries = RegistrySettings(insecure_hosts=frozenset(self._config.images.insecure_registries))
+        registries = RegistrySettings(
+            auth_files=auth_files(os.environ), insecure_hosts=frozenset(self._config.images.insecure_registries)
+        )
         images = ImageProvider(ImageStore(self._paths.images), registries, self._clock)
         config = NodeConfig(
             name=self._config.node.hostname_override,
