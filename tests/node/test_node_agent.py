@@ -1,5 +1,6 @@
 """The agent against the real API server, with real processes: a pod's life from binding to removal."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import pytest
 from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Node, Pod
 from tests.node.bench import eventually
-from tests.node.cluster import NAMESPACE, NodeUnderTest, Shelf, api, running, shell
+from tests.node.cluster import FAST, NAMESPACE, NodeUnderTest, Shelf, api, running, shell
 
 from skerry.cluster.node import hardening
 from skerry.cluster.node.agent import stop_leftovers
@@ -285,6 +286,18 @@ async def test_a_pod_that_ignores_the_stop_signal_is_killed(node: NodeUnderTest)
     await node.delete("deaf", grace=1)
     await node.until(lambda: node.pod("deaf") is None, 8)
     assert gone(pid)
+
+
+async def test_a_serving_pod_goes_on_until_requests_go_elsewhere(node: NodeUnderTest) -> None:
+    serving = {"ports": [{"containerPort": 8888}]}
+    await node.create(shell("serves", "sleep 100", container=serving))
+    await node.until(lambda: node.ready("serves"))
+    pid = node.pid("serves")
+    before = asyncio.get_running_loop().time()
+    await node.delete("serves", grace=2)
+    await node.until(lambda: node.pod("serves") is None)
+    assert gone(pid)
+    assert asyncio.get_running_loop().time() - before >= FAST.drain_seconds
 
 
 async def test_a_pod_that_is_deleted_by_force_ends_at_once(node: NodeUnderTest) -> None:

@@ -274,3 +274,11 @@ async def test_the_same_attempt_cannot_be_started_twice(bench: Bench) -> None:
     await bench.start(what)
     with pytest.raises(Exception, match="cannot start the container's supervisor"):
         await launch(what)
+
+
+async def test_no_supervisor_stays_a_zombie(bench: Bench) -> None:
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = set(children.read_text().split())  # other tests let go of theirs
+    await bench.run(bench.build("no-such-program"))
+    await bench.run(bench.build("true"))
+    await eventually(lambda: set(children.read_text().split()) <= before)

@@ -176,7 +176,10 @@ async def launch(what: Launch) -> Container | Exit:
         os.kill(pid, signal.SIGKILL)
     finally:
         os.close(ready)
-    return await find(what.directory) or lost(what.directory)
+    found = await find(what.directory) or lost(what.directory)
+    if isinstance(found, Exit):
+        _reap_when_dead(pid)
+    return found
 
 
 async def find(directory: Path) -> Container | Exit | None:
@@ -261,6 +264,20 @@ def _take_lock(directory: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _reap_when_dead(pid: int) -> None:
+    """Collect a supervisor that nobody watches, or it stays a zombie for as long as the daemon lives."""
+    pidfd = os.pidfd_open(pid)
+    loop = asyncio.get_running_loop()
+
+    def reap() -> None:
+        loop.remove_reader(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+        os.close(pidfd)
+
+    loop.add_reader(pidfd, reap)
 
 
 def _write_spec(what: Launch) -> None:

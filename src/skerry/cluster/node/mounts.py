@@ -48,7 +48,9 @@ class PathRewriter:
         longest_first = sorted(self._places, key=len, reverse=True)
         choices = "|".join(re.escape(path) for path in longest_first)
         # A path of its own: not the tail of a longer one (but `file:///mnt/models` counts), ending at a separator.
-        self._pattern = re.compile(rf"(?:(?<![\w./-])|(?<=://))({choices})(?=$|[/:;,=\s\"'\])}}?&])") if choices else None
+        self._pattern = (
+            re.compile(rf"(?:(?<![\w./-])|(?<=://))({choices})(?=$|[/:;,=\s\"'\])}}?&])") if choices else None
+        )
 
     def text(self, value: str) -> str:
         """Rewrite one argument or value."""

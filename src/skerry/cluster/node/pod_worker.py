@@ -360,6 +360,8 @@ class PodWorker:
         spec = next((each for each in self._object.containers if each.name == name), None)
         left = (deadline - self._context.clock.now()).total_seconds()
         if spec is not None and left > 0:
+            if spec.ports and self._state.of(name).ready and self._object.pod.metadata.deletionTimestamp:
+                await self._context.clock.sleep(min(self._context.settings.drain_seconds, left / 4))
             attempt = self._state.of(name).next_attempt - 1
             spec_file = self._directories.spec(name, attempt)
             failure = await before_stop(spec, self._state.ip, spec_file, container.pid, left)

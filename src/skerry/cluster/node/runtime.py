@@ -17,6 +17,12 @@ class Settings:
     longest_back_off: timedelta = timedelta(seconds=300)
     fast_probe_seconds: float = 0.05
     kill_again: timedelta = timedelta(seconds=2)
+    drain_seconds: float = 0.4
+    """How long a ready container with ports goes on after its pod's deletion, while requests are turned elsewhere.
+
+    Kubernetes sends the stop signal at once and leaves the race with the endpoints to a `preStop` sleep in every
+    manifest; here the same machine does both.
+    """
 
     @property
     def back_off_reset(self) -> timedelta:
