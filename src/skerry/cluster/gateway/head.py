@@ -14,6 +14,7 @@ fields are written in lower case, as HAProxy does.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -37,6 +38,7 @@ _LONGEST_LENGTH: Final = 18  # digits
 _NOT_REMOVED: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings", b"content-length", b"transfer-encoding"}
 )
+_SHORT: Final = 1024
 _NOBODY: Final = object()  # llhttp only checks; nothing is called back
 
 
@@ -128,7 +130,14 @@ def parse_request(data: bytes, max_fields: int) -> RequestHead:
 
 
 def parse_response(data: bytes, max_fields: int) -> ResponseHead:
-    """Read a whole response head, from the status line to the empty line; raises `BadHead`."""
+    """Read a whole response head, from the status line to the empty line; raises `BadHead`.
+
+    Nobody may change a head that was read: pods say the same to many clients, so short ones are kept and found again.
+    """
+    return _known_response(data, max_fields) if len(data) <= _SHORT else _parse_response(data, max_fields)
+
+
+def _parse_response(data: bytes, max_fields: int) -> ResponseHead:
     parser = httptools.HttpResponseParser(_NOBODY)
     try:
         parser.feed_data(data)
@@ -149,6 +158,9 @@ def parse_response(data: bytes, max_fields: int) -> ResponseHead:
     head = ResponseHead(status, b"HTTP/1.1" + data[8:line_end], fields, modern=modern)
     _read_response(head)
     return head
+
+
+_known_response = lru_cache(maxsize=128)(_parse_response)
 
 
 def _lower(match: re.Match[bytes]) -> bytes:
