@@ -138,7 +138,7 @@ async def test_logs_are_rotated_and_the_oldest_removed(bench: Bench) -> None:
     await bench.run(what)
     files = sorted(what.log_file.parent.iterdir())
     assert 3 == len(files)
-    assert all(file.stat().st_size <= 80_000 for file in files)
+    assert all(file.stat().st_size <= 10_000 for file in files)
     rotated = [file for file in files if file != what.log_file]
     text = "".join(file.read_text() for file in [*rotated, what.log_file])
     numbers = [int(line.rsplit(" ", 1)[1]) for line in text.splitlines()]

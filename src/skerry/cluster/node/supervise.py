@@ -139,13 +139,17 @@ class Log:
         self._size = os.fstat(self._descriptor).st_size
 
     def write(self, data: bytes) -> None:
+        """Write whole lines; no file grows beyond the limit unless by a single line."""
         try:
-            if self._size and self._size + len(data) > self._limit:
-                self._rotate()
             while data:
-                written = os.write(self._descriptor, data)
-                self._size += written
-                data = data[written:]
+                room = self._limit - self._size
+                cut = len(data) if len(data) <= room else data.rfind(b"\n", 0, max(room, 0)) + 1
+                if cut == 0 and self._size:
+                    self._rotate()
+                    continue
+                cut = cut or data.index(b"\n") + 1
+                self._size += os.write(self._descriptor, data[:cut])
+                data = data[cut:]
         except OSError:
             pass
 
