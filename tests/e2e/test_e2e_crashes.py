@@ -180,3 +180,13 @@ def test_down_ends_every_process_and_up_brings_the_model_back(platform: Platform
         == 0
     )
     eventually(lambda: pod(platform)["status"]["containerStatuses"][0]["ready"], "the model")
+
+
+def test_down_after_a_kill_ends_what_was_left(platform: Platform) -> None:
+    os.kill(platform.facts["pid"], signal.SIGKILL)
+    eventually(lambda: platform.skerry("status").returncode == 3, "the daemon is dead")
+    done = platform.skerry("down")
+    assert "the gateway and 1 container" in done.stderr
+    left = subprocess.run(["pgrep", "-f", str(platform.home)], capture_output=True, text=True, check=False)
+    assert not left.stdout.split()
+    assert platform.up().returncode == 0

@@ -19,8 +19,7 @@ def down(timeout: float) -> int:
     """Stop the platform, its gateway and all pods. What is stored stays; `skerry up` brings it all back."""
     facts = read_facts(paths().daemon_facts)
     if facts is None:
-        click.echo("skerry does not run", err=True)
-        return 0
+        return _stop_leftovers()
     os.kill(facts.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while facts.alive():
@@ -30,4 +29,15 @@ def down(timeout: float) -> int:
             )
         time.sleep(_POLL_SECONDS)
     click.echo("stopped")
+    return 0
+
+
+def _stop_leftovers() -> int:
+    """End the pods and the gateway of a daemon that was killed."""
+    from skerry.daemon.leftovers import stop_leftovers
+
+    stopped = stop_leftovers(paths())
+    click.echo(
+        f"skerry did not run; stopped what was left of it: {stopped}" if stopped else "skerry does not run", err=True
+    )
     return 0

@@ -102,7 +102,7 @@ class GatewayProcess:
         files.private_directory(self._run_dir)
         files.private_directory(self._log_file.parent)
         running = self._running()
-        if running is not None and (running.version, running.arguments) == (__version__, self._arguments()):
+        if running is not None and self._fits(running):
             self._process, self._listening = running.identity, running.listening
             log.info("gateway adopted", pid=running.pid, addresses=", ".join(running.listening))
             return
@@ -128,6 +128,8 @@ class GatewayProcess:
                     return
                 log.warning("gateway died; it is started again", pid=self._process.pid)
                 self._process = None
+                # Where any free port was asked for, clients know by now which one it was.
+                self._addresses = self._listening or self._addresses
             if self._clock.monotonic() - began > _STABLE_SECONDS:
                 failures = 0
             await self._clock.sleep(_RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)])
@@ -153,15 +155,33 @@ class GatewayProcess:
             await self._exited(process)
         self._process = None
 
+    async def stop_leftover(self) -> bool:
+        """End a process that a dead daemon has left; return whether there was one."""
+        running = self._running()
+        if running is not None:
+            self._process = running.identity
+            await self.stop()
+        return running is not None
+
     # The pieces.
 
     def _running(self) -> runfile.Running | None:
         running = runfile.read(self._pid_file)
         return running if running is not None and running.identity.alive() else None
 
-    def _arguments(self) -> tuple[str, ...]:
+    def _fits(self, running: runfile.Running) -> bool:
+        """Tell whether a running process is what would be started now; port 0 is content with any."""
+        if running.version != __version__ or len(running.listening) != len(self._addresses):
+            return False
+        wanted = [
+            there if given == f"{there.rpartition(':')[0]}:0" else given
+            for given, there in zip(self._addresses, running.listening, strict=True)
+        ]
+        return running.arguments in {self._arguments(), self._arguments(wanted)}
+
+    def _arguments(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         arguments = ["--table", str(self.table_file), "--pid-file", str(self._pid_file), "--drain", f"{self._drain:g}"]
-        for address in self._addresses:
+        for address in addresses or self._addresses:
             arguments += ["--listen", address]
         if len(os.fsencode(self.admin_socket)) <= _LONGEST_SOCKET_PATH:
             arguments += ["--admin-socket", str(self.admin_socket)]
