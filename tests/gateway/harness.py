@@ -110,7 +110,7 @@ class Pod:
         self._writers.add(writer)
         try:
             await (self.handler or self._echo)(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, OSError, RuntimeError):
             pass
         finally:
             self._writers.discard(writer)

@@ -26,6 +26,10 @@ async def dead_endpoint() -> Endpoint:
     return Endpoint("127.0.0.1", port)
 
 
+def replace_cookie(endpoint: Endpoint, cookie: str) -> Endpoint:
+    return Endpoint(endpoint.address, endpoint.port, cookie)
+
+
 def saying(*pieces: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     """Make a pod that reads a request, says this and closes."""
 
@@ -91,6 +95,21 @@ class TestSecondAttempt:
             client = await door.connect()
             client.send(request("POST", "/", body=b"x"))
             assert (await client.answer()).body == b"pod:x"
+
+    async def test_a_body_goes_on_after_a_refusal(self, door: FrontDoor) -> None:
+        """Reading stops while a pod is connected to; it must begin again, on a kept connection too."""
+        pod = await door.pod()
+        door.serve(pod)
+        client = await door.connect()
+        await client.get()  # leaves a connection to keep
+        rule = route(pod, cookie="pin")
+        dead = replace_cookie(await dead_endpoint(), "dead")
+        door.swap(Route(rule.name, HOST, services=(Share((*rule.services[0].endpoints, dead)),), cookie="pin"))
+        client.send(request("POST", "/", "Cookie: pin=dead", "Content-Length: 10"), b"01234")
+        await asyncio.sleep(0.05)
+        client.send(b"56789")
+        assert (await client.answer()).body == b"pod:0123456789"
+        assert pod.connections == 1
 
     async def test_a_killed_pod_between_two_requests_is_not_noticed(self, door: FrontDoor) -> None:
         first, second = await door.pod(name="first"), await door.pod(name="second")

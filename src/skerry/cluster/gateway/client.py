@@ -24,12 +24,12 @@ class Client(asyncio.Protocol):
     """One accepted connection that speaks HTTP/1."""
 
     __slots__ = (
-        "_closed",
         "_ended",
         "_exchange",
         "_gateway",
         "_lingers",
         "_patient",
+        "_paused",
         "_prepared",
         "_transport",
         "_waiting",
@@ -50,8 +50,8 @@ class Client(asyncio.Protocol):
         self._waiting = b""
         self._lingers = False
         self._patient = False
+        self._paused = False
         self._ended = False
-        self._closed = False
         self.full = False  # the client reads more slowly than we write
         self.deadline = Deadline(gateway.loop, self._expired)
 
@@ -89,7 +89,6 @@ class Client(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
         self.deadline.close()
         self._gateway.left(self)
         exchange, self._exchange = self._exchange, None
@@ -111,21 +110,26 @@ class Client(asyncio.Protocol):
     # What the exchange calls.
 
     def write(self, data: bytes) -> None:
-        if not self._closed:
+        # A reset that has been read but not yet told: writing then would raise.
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     def end_writing(self) -> None:
         """Close our side; what was written goes out first."""
-        if not self._closed and not self._transport.is_closing() and self._transport.can_write_eof():
+        if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def pause(self) -> None:
-        if not self._closed and not self._transport.is_closing():
+        """Read no more for now; that the client leaves is not seen then either."""
+        self._paused = True
+        if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if not self._closed and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def tunnel(self) -> None:
         """Give what came behind the upgrade request to the exchange."""

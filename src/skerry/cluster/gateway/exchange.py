@@ -134,7 +134,7 @@ class Exchange:
                 return len(data)
         self._route.tally.bytes_in += len(piece)
         if self._upstream is not None:
-            self._upstream.transport.write(piece)
+            self._upstream.write(piece)
             if self._phase is not _TUNNEL:
                 self._wait()
         return len(piece)
@@ -147,8 +147,8 @@ class Exchange:
             self._hang_up()
             return
         self._half_closed = True
-        if self._upstream is not None and self._upstream.transport.can_write_eof():
-            self._upstream.transport.write_eof()
+        if self._upstream is not None:
+            self._upstream.end_writing()
         self._client.deadline.set(self._gateway.timeouts.linger)
 
     def client_lost(self) -> None:
@@ -279,8 +279,8 @@ class Exchange:
         if reused:
             self._sent_at = self._gateway.time()
         upstream.serve(self)
-        upstream.transport.write(self._outgoing.start())
-        if not reused and not upstream.paused:
+        upstream.write(self._outgoing.start())
+        if not upstream.paused:
             self._client.resume()
         self._wait()
 

@@ -49,12 +49,22 @@ class Upstream(asyncio.Protocol):
         self.resume()
         self._deadline.set(seconds)
 
+    def write(self, data: bytes) -> None:
+        # A reset that has been read but not yet told: writing then would raise.
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def end_writing(self) -> None:
+        """Close our side; what was written goes out first."""
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+
     def pause(self) -> None:
-        if not self.closed and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        if not self.closed and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.resume_reading()
 
     def close(self) -> None:
