@@ -29,7 +29,7 @@ check: $(STAMP)  ## style, types, import contracts
 	$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
-	for file in benchmarks/*.py; do $(BIN)/python $$file $(BENCH) || exit 1; done
+	for file in benchmarks/*.py; do $(BIN)/python -P $$file $(BENCH) || exit 1; done
 
 fmt: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix-only --quiet
