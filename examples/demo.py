@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-HOME: Final = HERE.parent / ".demo"
+HOME: Final = Path(os.environ.get("SKERRY_DEMO_HOME") or HERE.parent / ".demo").absolute()
 BUILT: Final = HOME / "classifier"
 NAMESPACE: Final = "ai-demo"
 MODEL: Final = "ovms-resnet50"
