@@ -1,6 +1,7 @@
 """Every state in which the client has the next move ends by itself. In this process, with short deadlines."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 
@@ -129,6 +130,23 @@ async def test_a_client_that_leaves_cancels_its_work(place: Place) -> None:
         while not place.later[0].cancelled():
             await asyncio.sleep(0.01)
     assert place.listener.buffered == 0
+
+
+async def test_a_connection_that_is_closed_is_gone(place: Place) -> None:
+    """Without waiting for the garbage collector, which a quiet server hardly ever runs."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            reader, writer = await place.open()
+            writer.write(b"POST / HTTP/1.1\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc")
+            await everything(reader)
+            writer.close()
+        await quiet(place)
+        await asyncio.sleep(0.05)
+        assert not [found for found in gc.get_objects() if isinstance(found, protocol.Connection)]
+    finally:
+        gc.enable()
 
 
 async def test_answers_of_a_pipeline_wait_for_their_turn(place: Place) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.server.errors import InvalidRequest
 from skerry.server.rest import large
+from skerry.server.rest.plans import Plans
 from skerry.server.rest.reading import Encoding, read_flat, read_request
 from skerry.server.tensors import DTYPES, InferRequest, Tensor, join_byte_strings
 
@@ -197,6 +198,7 @@ def test_a_lying_header_length(length: bytes) -> None:
         read_request(b'{"inputs": []}', length, 0.0)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300), st.one_of(st.none(), st.integers(0, 400)))
 def test_any_body_is_a_request_or_invalid(body: bytes, length: int | None) -> None:
     with pytest.raises(InvalidRequest):
@@ -220,6 +222,7 @@ def documents() -> st.SearchStrategy[Any]:
     )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(documents())
 def test_both_parsers_agree_on_every_document(document: Any) -> None:
     """simdjson may only ever be faster, never of another opinion."""
@@ -244,6 +247,7 @@ def test_both_parsers_agree_on_every_document(document: Any) -> None:
     assert outcome(0) == outcome(1 << 60)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(documents(), st.sampled_from(sorted(DTYPES)))
 def test_the_short_way_agrees_with_the_long_one(document: Any, datatype: str) -> None:
     text = json.dumps(document).encode()
@@ -271,6 +275,49 @@ def test_numbers_beyond_fp32_become_infinity_without_a_word() -> None:
     text = json.dumps({"inputs": [tensor("FP32", [1e300])]}).encode()
     assert read_flat(text, "FP32", 0.0) is None
     assert numbers(read(text)[0].inputs[0]).tolist() == [float("inf")]
+
+
+# Headers that are not parsed again.
+
+
+def test_a_known_header_is_cut_as_the_first_time() -> None:
+    plans = Plans()
+    text = json.dumps(
+        header(raw("a", "FP32", [2]), raw("b", "INT16", [1, 3]), id="7", outputs=[{"name": "y"}])
+    ).encode()
+    length = b"%d" % len(text)
+    for seed in range(3):
+        values = np.random.default_rng(seed).bytes(14)
+        fresh = read_request(text + values, length, 1.0)
+        known = plans.read(text + values, length, 1.0)
+        assert (known is None) == (seed == 0)
+        plans.remember(text + values, length, *fresh)
+        for request, encoding in [fresh] + ([known] if known else []):
+            assert b"".join(numbers(item).tobytes() for item in request.inputs) == values
+            assert [(item.name, item.datatype, item.shape) for item in request.inputs] == [
+                ("a", "FP32", (2,)),
+                ("b", "INT16", (1, 3)),
+            ]
+            assert (request.outputs, encoding.id) == (["y"], "7")
+    assert plans.read(text + bytes(13), length, 1.0) is None
+    for lie in (b"-1", b"x", b"0", b"99999", length + b"0"):
+        assert plans.read(text + bytes(14), lie, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "data"),
+    [
+        (header(raw("a", "BYTES", [1])), b"\1\0\0\0x"),
+        (header(raw("a", "BOOL", [1])), b"\1"),
+        (header(tensor("FP32", [1.5]), raw("b", "FP32", [1])), b"1234"),
+    ],
+)
+def test_what_is_more_than_numbers_is_read_each_time(document: Any, data: bytes) -> None:
+    plans = Plans()
+    text = json.dumps(document).encode()
+    length = b"%d" % len(text)
+    plans.remember(text + data, length, *read_request(text + data, length, 0.0))
+    assert plans.read(text + data, length, 0.0) is None
 
 
 # How the answer is wanted.

@@ -206,6 +206,19 @@ def test_the_engine_calls_nobody() -> None:
     assert not {name for name in modules if "telemetry" in name}
 
 
+def test_a_signal_before_the_model_is_there(tmp_path: Path) -> None:
+    with serving(tmp_path, tmp_path / "nothing", ready=False) as server:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                server.get("/v2/health/live")
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+        assert server.stop() == 0
+        assert server.errors.read_text() == ""
+
+
 def test_a_second_signal_ends_it_at_once(model: Path, tmp_path: Path) -> None:
     with serving(tmp_path, model, "--drain_seconds=30") as server:
         server.process.terminate()

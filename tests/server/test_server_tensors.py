@@ -1,18 +1,20 @@
 """The framing of BYTES tensors."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.server.errors import InvalidRequest
 from skerry.server.tensors import byte_strings, join_byte_strings
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.binary(max_size=50), max_size=20))
 def test_what_is_joined_can_be_split_again(elements: list[bytes]) -> None:
     assert byte_strings(join_byte_strings(elements), len(elements)) == elements
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200), st.integers(0, 2**40))
 def test_any_bytes_are_elements_or_an_invalid_request(data: bytes, count: int) -> None:
     try:

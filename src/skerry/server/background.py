@@ -12,6 +12,7 @@ T = TypeVar("T")
 async def in_thread(work: Callable[[], T]) -> T:
     """Run what blocks in a daemon thread: unlike the loop's own pool it never keeps the process from ending."""
     outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()  # from here on a cancelled wait leaves it alone
 
     def run() -> None:
         try:

@@ -5,8 +5,8 @@ once or as a future, so that the fast case pays for no scheduling.
 """
 
 import asyncio
-import time
 from functools import partial
+from time import perf_counter
 
 import msgspec
 
@@ -81,8 +81,9 @@ class DataPlane:
             log.exception("inference broke", model=served.name, error=type(why).__name__)
             raise InferenceFailed(f"Internal inference error - {type(why).__name__}: {why}") from None
         if isinstance(answer, InferResponse):
-            served.metrics.success[interface, "ModelInfer"].value += 1
-            served.metrics.request_time[interface].observe(time.perf_counter() - request.received_at)
+            successes, times = served.metrics.inferred[interface]
+            successes.value += 1
+            times.observe(perf_counter() - request.received_at)
         else:
             answer.add_done_callback(partial(self._count, served, request.received_at, interface))
         return answer
@@ -97,8 +98,9 @@ class DataPlane:
         if done.cancelled() or done.exception() is not None:
             self.count_failure(served, interface, "ModelInfer")
         else:
-            served.metrics.success[interface, "ModelInfer"].value += 1
-            served.metrics.request_time[interface].observe(time.perf_counter() - received_at)
+            successes, times = served.metrics.inferred[interface]
+            successes.value += 1
+            times.observe(perf_counter() - received_at)
 
 
 def _described(specs: tuple[TensorSpec, ...]) -> list[TensorMetadata]:

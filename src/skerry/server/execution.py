@@ -14,10 +14,10 @@ thread come back either way. The queue is bounded: beyond it the answer is "try 
 import asyncio
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Final, Protocol
 
 import msgspec
@@ -65,7 +65,7 @@ class _Job:
     def __init__(self, call: Call, future: asyncio.Future[InferResponse]) -> None:
         self.call = call
         self.future = future
-        self.submitted = time.perf_counter()
+        self.submitted = perf_counter()
         self.timer: asyncio.TimerHandle | None = None
         self.waited = 0.0
         self.inferring = 0.0
@@ -97,6 +97,8 @@ class Execution:
         self._loop_slot = warm.slot if self._inline else None
         if not self._inline:
             self._slots.put(warm.slot)
+        self._inference_time = metrics.inference_time
+        self._wait_time = metrics.wait_time
         metrics.streams.value = model.streams
         metrics.queue_size.value = self._slot_count
 
@@ -109,6 +111,20 @@ class Execution:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:
             return self._run_here(call)
+        return self._enqueue(call)
+
+    def _run_here(self, call: Call) -> InferResponse:
+        assert self._loop_slot is not None
+        start = perf_counter()
+        answer = call.infer(self._loop_slot)
+        took = perf_counter() - start
+        self._inference_time.observe(took)
+        self._wait_time.observe(0.0)
+        if self._dissenting or took > 2 * INLINE_SECONDS:
+            self._judge(took)
+        return answer
+
+    def _enqueue(self, call: Call) -> asyncio.Future[InferResponse]:
         if not self._threads:
             self._start_threads()
         if len(self._waiting) >= self._limits.max_queue:
@@ -130,17 +146,6 @@ class Execution:
         for job in self._waiting:
             if not job.future.done():
                 job.future.set_exception(Overloaded("the model is being unloaded"))
-
-    def _run_here(self, call: Call) -> InferResponse:
-        start = time.perf_counter()
-        assert self._loop_slot is not None
-        answer = call.infer(self._loop_slot)
-        took = time.perf_counter() - start
-        self._metrics.inference_time.observe(took)
-        self._metrics.wait_time.observe(0.0)
-        if self._dissenting or took > 2 * INLINE_SECONDS:
-            self._judge(took)
-        return answer
 
     def _start_threads(self) -> None:
         for _ in range(self._slot_count - self._slots.qsize()):
@@ -206,13 +211,13 @@ class Execution:
             return InferenceFailed(f"Internal inference error - {type(why).__name__}: {why}")
 
     def _infer(self, job: _Job) -> InferResponse:
-        begun = time.perf_counter()
+        begun = perf_counter()
         if job.future.done():
             raise _Abandoned
         job.call.prepare()
-        prepared = time.perf_counter()
+        prepared = perf_counter()
         slot = self._slots.get()
-        start = time.perf_counter()
+        start = perf_counter()
         job.waited = start - prepared + begun - job.submitted
         try:
             if job.future.done():
@@ -220,7 +225,7 @@ class Execution:
             answer = job.call.infer(slot)
         finally:
             self._slots.put(slot)
-        job.inferring = time.perf_counter() - start
+        job.inferring = perf_counter() - start
         return answer
 
     # On the loop again.
@@ -231,8 +236,8 @@ class Execution:
         if job.timer is not None:
             job.timer.cancel()
         if job.inferring:
-            self._metrics.inference_time.observe(job.inferring)
-            self._metrics.wait_time.observe(job.waited)
+            self._inference_time.observe(job.inferring)
+            self._wait_time.observe(job.waited)
             self._learn(job.inferring)
             if job.call.light:
                 self._judge(job.inferring)
@@ -278,9 +283,9 @@ class WarmModel:
         return min(times)
 
     def _timed(self, sample: Sequence[tuple[Values, Shape]]) -> float:
-        start = time.perf_counter()
+        start = perf_counter()
         self.slot.infer(sample)
-        return time.perf_counter() - start
+        return perf_counter() - start
 
 
 def _zeros(spec: TensorSpec) -> tuple[Values, Shape]:

@@ -6,8 +6,6 @@ does. When none is left, the reason of the newest is what the user gets to read.
 """
 
 import asyncio
-import ctypes
-import gc
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from skerry.server.background import in_thread
 from skerry.server.engines import Engine
 from skerry.server.errors import LoadError
 from skerry.server.execution import Execution, Limits, WarmModel
+from skerry.server.memory import settle
 from skerry.server.model_metrics import ServerMetrics, VersionMetrics
 from skerry.server.options import ModelOptions
 from skerry.server.registry import Registry, ServedVersion
@@ -71,13 +70,3 @@ class Loader:
             inline=execution.inline,
             took=round(time.perf_counter() - start, 3),
         )
-
-
-def settle() -> None:
-    """Give back what loading needed (6 MiB for a small network); what is left is not searched for garbage again."""
-    gc.collect()
-    gc.freeze()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:  # another C library than glibc
-        log.debug("the C library cannot trim its heap")

@@ -17,6 +17,7 @@ Labels = Mapping[str, str]
 
 # floor(10 * 1.8 ** i), microseconds.
 BUCKETS: Final = tuple(int(10 * 1.8**i) for i in range(33))
+_MOST_NOTES: Final = 512
 
 
 class Series(Protocol):
@@ -41,24 +42,41 @@ class Counter:
 
 
 class Histogram:
-    """Durations in whole microseconds, in OVMS's buckets."""
+    """Durations in whole microseconds, in OVMS's buckets.
 
-    __slots__ = ("_counts", "total")
+    Observing only notes the value; the notes are counted when somebody looks, or when there are many.
+    """
+
+    __slots__ = ("_counts", "_notes", "_total")
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0
+        self._notes: list[float] = []
+        self._total = 0
 
     def observe(self, seconds: float) -> None:
-        microseconds = int(seconds * 1e6)
-        self._counts[bisect_left(BUCKETS, microseconds)] += 1
-        self.total += microseconds
+        self._notes.append(seconds)
+        if len(self._notes) > _MOST_NOTES:
+            self._count()
+
+    def _count(self) -> None:
+        for seconds in self._notes:
+            microseconds = int(seconds * 1e6)
+            self._counts[bisect_left(BUCKETS, microseconds)] += 1
+            self._total += microseconds
+        self._notes.clear()
 
     @property
     def count(self) -> int:
-        return sum(self._counts)
+        return sum(self._counts) + len(self._notes)
+
+    @property
+    def total(self) -> int:
+        self._count()
+        return self._total
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
+        self._count()
         yield f"{name}_count{{{labels}}} {self.count}"
         yield f"{name}_sum{{{labels}}} {self.total}"
         for bound, below in zip((*BUCKETS, "+Inf"), accumulate(self._counts), strict=True):

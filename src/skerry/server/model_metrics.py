@@ -84,8 +84,13 @@ class VersionMetrics:
         self.success = outcomes("ovms_requests_success")
         self.fail = outcomes("ovms_requests_fail")
         times = server.family("ovms_request_time_us")
-        self.request_time = {
-            interface: times.series(Histogram, {"interface": interface} | labels) for interface in _INTERFACES
+        # What every successful inference counts in, found in one step.
+        self.inferred = {
+            interface: (
+                self.success[interface, "ModelInfer"],
+                times.series(Histogram, {"interface": interface} | labels),
+            )
+            for interface in _INTERFACES
         }
         self.inference_time = server.family("ovms_inference_time_us").series(Histogram, labels)
         self.wait_time = server.family("ovms_wait_for_infer_req_time_us").series(Histogram, labels)

@@ -19,6 +19,7 @@ from skerry.server import log
 from skerry.server.background import in_thread
 from skerry.server.errors import StartError
 from skerry.server.http.listener import Listener
+from skerry.server.memory import stay_lean
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.options import Options
 from skerry.server.rest.starting import starting
@@ -79,7 +80,7 @@ class _Server:
         self._plane: DataPlane | None = None
 
     async def start(self, started_at: float) -> None:
-        """Import what is heavy, let the real handler in, load the models."""
+        """Import what is heavy, let the real handler in, load the models; then look after the memory for ever."""
         engine = await in_thread(_import_engine)
         from skerry.server.dataplane import DataPlane
         from skerry.server.execution import Limits
@@ -98,6 +99,7 @@ class _Server:
         if "NHWC" in options.model.layout.upper():
             # Laid out for pictures, so it will get some: better now than inside of the first request.
             await in_thread(_import_opencv)
+        await stay_lean(self._listener.busy)
         if options.poll_seconds:
             log.debug("versions are read once, at start", file_system_poll_wait_seconds=options.poll_seconds)
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -28,7 +28,7 @@ import openvino as ov
 
 from skerry.server import log
 from skerry.server.cpu import usable_processors
-from skerry.server.engines import Shape, Values
+from skerry.server.engines import Shape, Slot, Values
 from skerry.server.engines.preprocessing import apply_options, dim_of
 from skerry.server.errors import InferenceFailed, LoadError
 from skerry.server.options import ModelOptions
@@ -49,6 +49,7 @@ _DATATYPES: Final = {
     "f64": "FP64",
     "string": BYTES,
 }
+_Numbered: TypeAlias = Sequence[tuple[TensorSpec, int]]  # by name, each with its place in the model
 _INVALID: Final = "INVALID"  # what OVMS's metadata says of a type that the protocol has no name for
 _SUFFIXES: Final = (".xml", ".onnx", ".pdmodel", ".pb", ".tflite")  # in OVMS's order
 _INTEGER_KEYS: Final = frozenset({"INFERENCE_NUM_THREADS", "AUTO_BATCH_TIMEOUT"})
@@ -158,8 +159,11 @@ class OpenVinoModel:
         self.slots = nireq or int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.streams = _streams(compiled)
 
-    def slot(self) -> "OpenVinoSlot":
-        return OpenVinoSlot(self._compiled.create_infer_request(), self._inputs, self._outputs)
+    def slot(self) -> Slot:
+        specs = (*self.inputs, *self.outputs)
+        fixed = all(spec.fixed_shape is not None and spec.datatype in DTYPES for spec in specs)
+        kind = FixedSlot if fixed else VaryingSlot
+        return kind(self._compiled.create_infer_request(), self._inputs, self._outputs)
 
 
 def _name(port: Any, kind: str, index: int) -> str:
@@ -183,27 +187,17 @@ def _streams(compiled: ov.CompiledModel) -> int:
 
 
 class OpenVinoSlot:
-    """One request object with its tensors."""
+    """One request object, called in the cheapest way."""
 
-    def __init__(
-        self,
-        request: ov.InferRequest,
-        inputs: Sequence[tuple[TensorSpec, int]],
-        outputs: Sequence[tuple[TensorSpec, int]],
-    ) -> None:
+    def __init__(self, request: ov.InferRequest) -> None:
         self._request = request
-        self._feeds = [_feed(request, spec, index) for spec, index in inputs]
-        self._fetches = [_fetch(request, spec, index) for spec, index in outputs]
         self._run: Callable[[], object] = self._untried
 
-    def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
-        for feed, (values, shape) in zip(self._feeds, inputs, strict=True):
-            feed(values, shape)
+    def run(self) -> None:
         try:
             self._run()
         except RuntimeError as why:
             raise InferenceFailed(f"Internal inference error - {reason_of(why)}") from None
-        return [fetch() for fetch in self._fetches]
 
     def _untried(self) -> None:
         """Take the cheap call where it exists; a failed inference is not held against it."""
@@ -221,53 +215,50 @@ class OpenVinoSlot:
         return partial(super(ov.InferRequest, self._request).infer, {}, True, False)  # type: ignore[misc]
 
 
-def _feed(request: ov.InferRequest, spec: TensorSpec, index: int) -> Callable[[Values, Shape], None]:
-    """How values get into the request: copied into a tensor that is set already, or a new tensor where sizes vary."""
-    port = request.model_inputs[index]
+class FixedSlot(OpenVinoSlot):
+    """For a model whose tensors have one shape each: all of them are set once."""
 
-    def strings(values: Values, shape: Shape) -> None:
-        tensor = ov.Tensor(ov.Type.string, ov.Shape(shape))
-        if values_left := list(values):
-            tensor.bytes_data = np.array(values_left, np.bytes_).reshape(shape)
-        request.set_input_tensor(index, tensor)
+    def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
+        super().__init__(request)
+        self._rooms: list[Array] = []
+        self._results: list[tuple[Array, Shape]] = []
+        for spec, index in inputs:
+            tensor = ov.Tensor(request.model_inputs[index].element_type, ov.Shape(spec.fixed_shape))
+            request.set_input_tensor(index, tensor)
+            self._rooms.append(tensor.data.reshape(-1))
+        for spec, index in outputs:
+            tensor = ov.Tensor(request.model_outputs[index].element_type, ov.Shape(spec.fixed_shape))
+            request.set_output_tensor(index, tensor)
+            self._results.append((tensor.data.reshape(-1), spec.fixed_shape or ()))
 
-    def varying(values: Values, shape: Shape) -> None:
-        tensor = ov.Tensor(port.element_type, ov.Shape(shape))
-        tensor.data.reshape(-1)[:] = values
-        request.set_input_tensor(index, tensor)
-
-    if spec.datatype == BYTES:
-        return strings
-    if spec.fixed_shape is None:
-        return varying
-    tensor = ov.Tensor(port.element_type, ov.Shape(spec.fixed_shape))
-    request.set_input_tensor(index, tensor)
-    room: Array = tensor.data.reshape(-1)
-
-    def fixed(values: Values, _: Shape) -> None:
-        room[:] = values
-
-    return fixed
+    def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
+        for room, pair in zip(self._rooms, inputs, strict=True):
+            room[:] = pair[0]
+        self.run()
+        return [(values.copy(), shape) for values, shape in self._results]
 
 
-def _fetch(request: ov.InferRequest, spec: TensorSpec, index: int) -> Callable[[], tuple[Values, Shape]]:
-    """How an answer gets out of the request, as a copy."""
-    port = request.model_outputs[index]
+class VaryingSlot(OpenVinoSlot):
+    """For a model with strings, or shapes that vary: inputs are new tensors, outputs are asked for afterwards."""
 
-    def strings() -> tuple[Values, Shape]:
-        tensor = request.get_output_tensor(index)
-        return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
+    def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
+        super().__init__(request)
+        self._inputs = [(index, request.model_inputs[index].element_type) for _, index in inputs]
+        self._outputs = [(index, spec.datatype) for spec, index in outputs]
 
-    def varying() -> tuple[Values, Shape]:
-        tensor = request.get_output_tensor(index)
+    def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
+        for (index, kind), (values, shape) in zip(self._inputs, inputs, strict=True):
+            tensor = ov.Tensor(kind, ov.Shape(shape))
+            if not isinstance(values, list):
+                tensor.data.reshape(-1)[:] = values
+            elif values:
+                tensor.bytes_data = np.array(values, np.bytes_).reshape(shape)
+            self._request.set_input_tensor(index, tensor)
+        self.run()
+        return [self._fetch(index, datatype) for index, datatype in self._outputs]
+
+    def _fetch(self, index: int, datatype: str) -> tuple[Values, Shape]:
+        tensor = self._request.get_output_tensor(index)
+        if datatype == BYTES:
+            return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
         return tensor.data.flatten(), tuple(tensor.shape)
-
-    if spec.datatype == BYTES:
-        return strings
-    shape = spec.fixed_shape
-    if shape is None or spec.datatype not in DTYPES:
-        return varying
-    tensor = ov.Tensor(port.element_type, ov.Shape(shape))
-    request.set_output_tensor(index, tensor)
-    room: Array = tensor.data.reshape(-1)
-    return lambda: (room.copy(), shape)

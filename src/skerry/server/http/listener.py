@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from skerry.server.errors import StartError
-from skerry.server.http.messages import Handler
+from skerry.server.http.heads import Heads
+from skerry.server.http.messages import JSON, STATUS_LINES, Handler
 from skerry.server.http.protocol import Connection
 
 _SWEEP_SECONDS: Final = 1.0
@@ -33,6 +34,8 @@ class Listener:
         self.connections: set[Connection] = set()
         self.clock = 0.0
         self.date = b""
+        self.usual_head = b""
+        self.heads = Heads()
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -59,8 +62,12 @@ class Listener:
             connection.close_when_idle()
         deadline = self._loop.time() + seconds
         # Once in a process's life, so the connections need not tell.
-        while any(connection.busy for connection in self.connections) and self._loop.time() < deadline:  # noqa: ASYNC110
+        while self.busy() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+    def busy(self) -> bool:
+        """Whether any request is being read or answered."""
+        return any(connection.busy for connection in self.connections)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -74,6 +81,7 @@ class Listener:
         """Renew the clock and the date, and end what is overdue."""
         self.clock = self._loop.time()
         self.date = _http_date(time.time())
+        self.usual_head = b"%bcontent-type: %b\r\ndate: %b\r\ncontent-length: " % (STATUS_LINES[200], JSON, self.date)
         for connection in tuple(self.connections):
             if connection.deadline < self.clock:
                 connection.expire()

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from skerry.server import log
-from skerry.server.http.messages import STATUS_LINES, Later, Request, Response, error
+from skerry.server.http.heads import Head
+from skerry.server.http.messages import JSON, STATUS_LINES, Later, Request, Response, error
 
 if TYPE_CHECKING:
     from skerry.server.http.listener import Listener
@@ -33,11 +34,18 @@ LINGER_SECONDS: Final = 2.0
 MOST_HEAD_BYTES: Final = 64 << 10
 _NEVER: Final = float("inf")
 _KEPT_HEADERS: Final = frozenset(
-    {b"inference-header-content-length", b"content-type", b"content-length", b"content-encoding", b"expect"}
+    {
+        b"inference-header-content-length",
+        b"content-type",
+        b"content-length",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"expect",
+    }
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WORTH_JOINING: Final = 1 << 16
-_SMALL_DIGITS: Final = 4  # of a content-length that needs no thought
+_SMALL: Final = 1 << 14  # a body that needs no thought
 _IDLE, _HEAD, _BODY = range(3)
 
 
@@ -49,12 +57,15 @@ class Connection(asyncio.Protocol):
         "_body",
         "_body_size",
         "_current",
+        "_data",
         "_deaf",
         "_ended",
         "_head_bytes",
         "_headers",
         "_held",
+        "_known_head",
         "_listener",
+        "_missing",
         "_parser",
         "_phase",
         "_target",
@@ -67,7 +78,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _IDLE
         self._ended = False  # a request ended in the data that were read last
         self._deaf = False  # nothing more is read from this client
@@ -75,13 +86,16 @@ class Connection(asyncio.Protocol):
         self._unsent = 0
         self._held = 0  # bytes of bodies, until their response is written
         self._work: Later | None = None
-        self._current: tuple[Request, bool]
+        self._current: tuple[Request, bool] | None = None
         self._waiting: deque[tuple[Request | Response, bool]] = deque()
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_size = 0
         self._head_bytes = 0
+        self._data = b""  # what is being parsed, while its first request may still be remembered
+        self._known_head: Head
+        self._missing = 0  # bytes of the body that follows the known head
         self.deadline = _NEVER
 
     @property
@@ -119,11 +133,65 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         if self._work is not None:
             self._work.future.cancel()
+        # The parser and this object refer to each other: apart, both go now and not with the next garbage collection.
+        self._parser = None
+        self._body = []
+        self._current = None
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._missing:
+            data = self._read_known_body(data)
+        start = 0
+        while self._phase == _IDLE and self._work is None and not (self._waiting or self._blocked or self._deaf):
+            known = self._listener.heads.find(data, start)
+            if known is None:
+                break
+            head, begin = known
+            start = begin + head.length
+            if start > len(data):
+                self._begin_known_body(head, data[begin:])
+                return
+            self._hold(head.length)
+            self._start(Request(head.method, head.target, head.headers, data[begin:start]), keep=True)
+        if start < len(data) and not self._deaf:
+            self._parse(data[start:] if start else data)
+
+    def _begin_known_body(self, head: Head, part: bytes) -> None:
+        """The head was known; the body is collected without the parser."""
+        self._phase = _BODY
+        self._body_size = 0
+        if head.length > _SMALL and not self._fits(head.length):
+            return
+        self._known_head = head
+        self._body = [part]
+        self._missing = head.length - len(part)
+        self._hold(len(part))
+        self.deadline = self._listener.clock + READ_SECONDS
+
+    def _read_known_body(self, data: bytes) -> bytes:
+        """Collect more of it; return what is left of the data."""
+        part = data[: self._missing]
+        self._body.append(part)
+        self._missing -= len(part)
+        self._hold(len(part))
+        self.deadline = self._listener.clock + READ_SECONDS
+        if not self._missing:
+            self._phase = _IDLE
+            head = self._known_head
+            body, self._body = b"".join(self._body), []
+            self._start(Request(head.method, head.target, head.headers, body), keep=True)
+        return data[len(part) :]
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._body_size += size
+        self._listener.buffered += size
+
+    def _parse(self, data: bytes) -> None:
         self._ended = False
+        self._data = data if self._phase == _IDLE else b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -179,26 +247,21 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         if self._head_bytes + len(self._target) > MOST_HEAD_BYTES:
             self._count_head(len(self._target))
-        if self._deaf or not headers:
+        if self._deaf:
             return
         length = headers.get(b"content-length")
-        if length is not None and len(length) > _SMALL_DIGITS and not self._fits(int(length)):
+        if length is not None and not self._fits(int(length)):
             return
-        if (
-            b"expect" in headers
-            and headers.get(b"expect", b"").lower() == b"100-continue"
-            and not self._work
-            and not self._waiting
-        ):
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._work:
             self._transport.write(_CONTINUE)
+        if self._data and self._parser.should_keep_alive() and not self._parser.should_upgrade():
+            self._listener.heads.remember(self._data, self._parser.get_method(), self._target, headers)
+            self._data = b""
 
     def on_body(self, body: bytes) -> None:
         if self._deaf:
             return
-        size = len(body)
-        self._held += size
-        self._listener.buffered += size
-        self._body_size += size
+        self._hold(len(body))
         self._body.append(body)
         if b"content-length" not in self._headers:
             self._fits(self._body_size)
@@ -208,7 +271,8 @@ class Connection(asyncio.Protocol):
             return
         self._phase = _IDLE
         self._ended = True
-        body = self._body
+        self._data = b""
+        body, self._body = self._body, []
         request = Request(
             self._parser.get_method(), self._target, self._headers, body[0] if len(body) == 1 else b"".join(body)
         )
@@ -255,14 +319,14 @@ class Connection(asyncio.Protocol):
     def _worked(self, future: "asyncio.Future[Any]") -> None:
         """The answer is there, or nobody wants it."""
         work, self._work = self._work, None
-        if work is None or self._transport.is_closing() or future.cancelled():
+        current, self._current = self._current, None
+        if work is None or current is None or self._transport.is_closing() or future.cancelled():
             return
         try:
             response = work.render(future)
         except Exception as why:  # noqa: BLE001 - as above
             response = _broken(why)
-        request, keep = self._current
-        self._respond(request, response, keep)
+        self._respond(current[0], response, keep=current[1])
         self._advance()
 
     def _advance(self) -> None:
@@ -293,6 +357,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, response: Response) -> None:
         """Answer a request that is not read to its end, after those before it; the connection ends with it."""
         self._deaf = True
+        self._missing = 0
         if self._work is not None or self._waiting:
             self._waiting.append((response, False))
         else:
@@ -306,14 +371,17 @@ class Connection(asyncio.Protocol):
 
     def _write(self, response: Response, *, head_only: bool, keep: bool) -> None:
         body = response.body
-        head = b"%bcontent-type: %b\r\ndate: %b\r\ncontent-length: %d\r\n%b%b\r\n" % (
-            STATUS_LINES[response.status],
-            response.content_type,
-            self._listener.date,
-            len(body),
-            response.headers,
-            b"" if keep else b"connection: close\r\n",
-        )
+        if keep and response.status == 200 and response.content_type is JSON and not response.headers:
+            head = b"%b%d\r\n\r\n" % (self._listener.usual_head, len(body))
+        else:
+            head = b"%bcontent-type: %b\r\ndate: %b\r\ncontent-length: %d\r\n%b%b\r\n" % (
+                STATUS_LINES[response.status],
+                response.content_type,
+                self._listener.date,
+                len(body),
+                response.headers,
+                b"" if keep else b"connection: close\r\n",
+            )
         if head_only:
             self._transport.write(head)
         elif len(body) < _WORTH_JOINING:

@@ -37,6 +37,7 @@ from skerry.server.errors import (
 from skerry.server.http.messages import Later, Request, Response, error
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.registry import ServedVersion
+from skerry.server.rest.plans import Plans
 from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_picture, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
@@ -63,6 +64,7 @@ class Application:
         self._plane = plane
         self._metrics = metrics
         self._routes = Routes()
+        self._plans = Plans()
 
     def handle(self, request: Request) -> Response | Later:
         """Answer a request, now or later."""
@@ -103,7 +105,7 @@ class Application:
     def _infer(self, request: Request, route: Route, received_at: float) -> Response | Later:
         served = self._plane.find(route.model, route.version)
         try:
-            inference, encoding = _read(request, served, received_at)
+            inference, encoding = self._read(request, served, received_at)
         except ServingError:
             self._plane.count_failure(served, _INTERFACE, "ModelInfer")
             raise
@@ -111,6 +113,24 @@ class Application:
         if isinstance(answer, InferResponse):
             return write_response(answer, encoding)
         return Later(answer, partial(_render, encoding))
+
+    def _read(self, request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
+        headers = request.headers
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedContent("request bodies must not be compressed")
+        body = request.body
+        header_length = headers.get(b"inference-header-content-length")
+        if header_length is None:
+            if headers.get(b"content-type", b"").startswith(b"image/"):
+                return _read_picture(request, served, received_at), JSON_ONLY
+            if (flat := read_flat(body, served.common_datatype, received_at)) is not None:
+                return flat, JSON_ONLY
+            return read_request(body, None, received_at)
+        if (planned := self._plans.read(body, header_length, received_at)) is not None:
+            return planned
+        inference, encoding = read_request(body, header_length, received_at)
+        self._plans.remember(body, header_length, inference, encoding)
+        return inference, encoding
 
 
 def server_metadata() -> dict[str, Any]:
@@ -123,19 +143,6 @@ def response_of(why: ServingError) -> Response:
     status = next(_STATUS[kind] for kind in type(why).__mro__ if kind in _STATUS)
     headers = b"retry-after: %d\r\n" % why.retry_after if isinstance(why, NotReady) else b""
     return error(status, str(why), headers)
-
-
-def _read(request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
-    headers = request.headers
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise UnsupportedContent("request bodies must not be compressed")
-    header_length = headers.get(b"inference-header-content-length")
-    if header_length is None:
-        if headers.get(b"content-type", b"").startswith(b"image/"):
-            return _read_picture(request, served, received_at), JSON_ONLY
-        if (flat := read_flat(request.body, served.common_datatype, received_at)) is not None:
-            return flat, JSON_ONLY
-    return read_request(request.body, header_length, received_at)
 
 
 def _read_picture(request: Request, served: ServedVersion, received_at: float) -> InferRequest:
