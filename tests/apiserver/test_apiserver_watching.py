@@ -80,7 +80,7 @@ async def test_streaming_lists_end_with_a_bookmark(http: httpx2.AsyncClient) -> 
     assert [event["type"] for event in found] == ["ADDED", "BOOKMARK"]
     assert found[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     refused = await http.get(MAPS, params={"watch": "true", "sendInitialEvents": "true"})
-    assert refused.status_code == 400
+    assert refused.status_code == 422
 
 
 async def test_timeout_seconds_ends_the_stream(http: httpx2.AsyncClient) -> None:

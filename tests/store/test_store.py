@@ -155,16 +155,6 @@ async def test_compacted_history_is_said_and_not_skipped(tmp_path: Path) -> None
     store.close()
 
 
-async def test_a_slow_watcher_is_dropped_and_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skerry.cluster.store.store._WATCHER_LIMIT", 2)
-    watcher = store.watch("/pods", None, store.version)
-    for number in range(4):
-        await store.create(key(f"p{number}"), pod(f"p{number}"))
-    assert [(await watcher.next()) is not None for _ in range(2)] == [True, True]
-    with pytest.raises(Expired):
-        await watcher.next()
-
-
 async def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     path.write_bytes(b"this is not a database, and it is long enough to be read as a header" * 100)

@@ -40,7 +40,7 @@ class Admission:
     now: Callable[[], datetime]
     hooks: Sequence[Hook] = ()
 
-    def create(self, kind: Kind, item: Object, namespace: str | None) -> Object:
+    def create(self, kind: Kind, item: Object) -> Object:
         """Prepare a new object; returns what to store."""
         meta = item.setdefault("metadata", {})
         if meta.get("resourceVersion"):
@@ -49,8 +49,6 @@ class Admission:
             meta.pop(name, None)
         meta["uid"] = str(uuid.uuid4())
         meta["creationTimestamp"] = timestamp(self.now())
-        if namespace is not None:
-            meta["namespace"] = namespace
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = names.generate_name(meta["generateName"], random.SystemRandom())
         if kind.has_status:
@@ -118,6 +116,8 @@ def check_identity(kind: Kind, item: Object, target: Target, request: Request) -
         )
     if not kind.namespaced and namespace:
         meta.pop("namespace")
+    if target.namespace is not None and not namespace:
+        meta["namespace"] = target.namespace
     if target.name is not None and meta.get("name") and meta["name"] != target.name:
         raise status.bad_request(
             f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
@@ -126,11 +126,19 @@ def check_identity(kind: Kind, item: Object, target: Target, request: Request) -
         meta["name"] = target.name
 
 
-def check_fields(kind: Kind, item: Object, body: bytes | None, options: WriteOptions) -> None:
-    """Apply fieldValidation: unknown and duplicate fields are refused, warned about or ignored."""
+def check_fields(
+    kind: Kind, item: Object, body: bytes | None, options: WriteOptions, old: Object | None = None
+) -> None:
+    """Apply fieldValidation: unknown and duplicate fields are refused, warned about or ignored.
+
+    What the old object has already is not this client's fault.
+    """
     if options.field_validation == "Ignore":
         return
     problems = strict.unknown_fields(item, kind.model, kind.open_fields)
+    if problems and old is not None:
+        known = strict.unknown_fields(old, kind.model, kind.open_fields)
+        problems = [problem for problem in problems if problem not in known]
     if body is not None:
         problems += strict.duplicate_fields(body)
     if not problems:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.admission import Admission, Hook
@@ -68,7 +68,7 @@ class ApiServer:
             return
         reply = await self._answer(scope, receive)
         if isinstance(reply, Stream):
-            await _send_stream(reply, receive, send)
+            await _send_stream(reply, receive, send, head=scope["method"] == "HEAD")
         else:
             await _send_reply(reply, send, head=scope["method"] == "HEAD")
 
@@ -80,7 +80,7 @@ class ApiServer:
                 return error_reply(status.unauthorized())
             query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
             body = await _read_body(receive)
-            request = Request(scope["method"], unquote(scope["path"]), query, headers, body, user or "system:anonymous")
+            request = Request(scope["method"], scope["path"], query, headers, body, user or "system:anonymous")
             return await self._dispatch(request)
         except StatusError as error:
             return error_reply(error)
@@ -134,21 +134,22 @@ class ApiServer:
 
 
 def _verb(request: Request, target: Target) -> str:
+    """Return what is to be done; raises a 405 for a method that the path does not take."""
     named = target.name is not None
+    # Objects that live in namespaces are made and deleted in one namespace at a time.
+    placed = not target.kind.namespaced or target.namespace is not None
     match request.method:
-        case "GET" | "HEAD":
-            if request.flag("watch") and target.subresource is None:
-                return "watch"
-            return "get" if named else "list"
-        case "POST" if not named or target.subresource == "binding":
-            if target.kind.namespaced and target.namespace is None:
-                raise status.bad_request("the server requires a namespace for this request")
+        case "GET" | "HEAD" if target.subresource != "finalize":
+            if named:
+                return "get"
+            return "watch" if request.flag("watch") and request.method == "GET" else "list"
+        case "POST" if (not named and placed) or target.subresource == "binding":
             return "create"
         case "PUT" if named:
             return "update"
-        case "PATCH" if named:
+        case "PATCH" if named and target.subresource != "finalize":
             return "patch"
-        case "DELETE" if target.subresource is None:
+        case "DELETE" if target.subresource is None and (named or placed):
             return "delete" if named else "deletecollection"
     raise status.method_not_supported(target.kind.group_resource, request.method)
 
@@ -179,19 +180,22 @@ async def _send_reply(reply: Reply, send: Send, *, head: bool) -> None:
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
 
 
-async def _send_stream(stream: Stream, receive: Receive, send: Send) -> None:
-    """Send chunks as they come; stop when the client leaves."""
+async def _send_stream(stream: Stream, receive: Receive, send: Send, *, head: bool) -> None:
+    """Send chunks as they come; stop when the client leaves. A failure breaks the stream off, so that it shows."""
     headers = [(b"content-type", stream.media_type.encode()), (b"cache-control", b"no-cache, private")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     # An empty chunk makes the server write the head now: a watch may wait long for its first event.
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": not head})
+    if head:
+        return
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(_send_chunks(stream, send))
         leaving = group.create_task(_wait_for_disconnect(receive))
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         sending.cancel()
         leaving.cancel()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    if not sending.cancelled():
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _send_chunks(stream: Stream, send: Send) -> None:

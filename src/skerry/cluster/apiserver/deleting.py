@@ -19,9 +19,11 @@ from skerry.cluster.apiserver.selection import selection_of
 from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
 from skerry.machinery import status
+from skerry.machinery.fielderrors import invalid, not_supported
 
 _ATTEMPTS: Final = 10
 _DEFAULT_GRACE: Final = 30
+_IMMORTAL: Final = frozenset({"default", "kube-public", "kube-system"})
 
 Propagation = Literal["Orphan", "Background", "Foreground"]
 
@@ -52,16 +54,17 @@ class Deleter:
         self._now = now
 
     async def delete(self, request: Request, target: Target) -> Reply:
-        options = _options(request)
+        options, output = _options(request), printing.output_of(request)
+        if target.kind.plural == "namespaces" and target.name in _IMMORTAL:
+            raise status.forbidden("namespaces", target.name or "", "this namespace may not be deleted")
         item, gone = await self._delete(target, options, dry_run=_is_dry(request, options))
         if not gone:
             # 200 with the object: kubectl sees the deletionTimestamp and waits.
-            output = printing.output_of(request)
             return json_reply(printing.one(target.kind, item, output, self._now()), media_type=output.media_type)
         return json_reply(_success(target.kind, item))
 
     async def delete_collection(self, request: Request, target: Target) -> Reply:
-        kind, options = target.kind, _options(request)
+        kind, options, output = target.kind, _options(request), printing.output_of(request)
         selection = selection_of(request, kind)
         page = self._store.list_objects(kind.storage_key, target.namespace)
         items = [shown(kind, msgspec.json.decode(data)) for data in page.items]
@@ -75,7 +78,7 @@ class Deleter:
                 if error.code != 404:  # somebody else deleted it first: that is what was wanted
                     raise
         meta = {"resourceVersion": str(page.version)}
-        return json_reply(printing.many(kind, chosen, meta, printing.Output(), self._now()))
+        return json_reply(printing.many(kind, chosen, meta, output, self._now()), media_type=output.media_type)
 
     async def _delete(self, target: Target, options: DeleteOptions, *, dry_run: bool) -> tuple[Object, bool]:
         kind = target.kind
@@ -87,7 +90,8 @@ class Deleter:
                 return (old, True) if new is None else (new, False)
             try:
                 if new is None:
-                    await self._store.delete(key_of(target), int(old["metadata"]["resourceVersion"]))
+                    empty = old["metadata"]["name"] if kind.plural == "namespaces" else None
+                    await self._store.delete(key_of(target), int(old["metadata"]["resourceVersion"]), empty=empty)
                     return old, True
                 if new == old:
                     return old, False
@@ -165,9 +169,16 @@ def _options(request: Request) -> DeleteOptions:
         if name in request.query:
             body.setdefault(name, request.flag(name) if name == "orphanDependents" else request.query[name])
     try:
-        return msgspec.convert(body, DeleteOptions)
+        options = msgspec.convert(body, DeleteOptions)
     except msgspec.ValidationError as error:
         raise status.bad_request(f"invalid DeleteOptions: {error}") from None
+    errors = [not_supported("dryRun", one, ["All"]) for one in options.dryRun or () if one != "All"]
+    if options.propagationPolicy is not None and options.orphanDependents is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        errors.append(invalid("propagationPolicy", options.propagationPolicy, why))
+    if errors:
+        raise status.invalid("DeleteOptions", "meta.k8s.io", "", errors)
+    return options
 
 
 def _is_dry(request: Request, options: DeleteOptions) -> bool:

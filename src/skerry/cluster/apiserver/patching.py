@@ -30,13 +30,13 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
         raise status.bad_request("the patch is unrecognized: want a map")
     if media_type == MERGE_PATCH:
         return _as_object(merge_patch(old, patch))
-    if media_type == STRATEGIC_PATCH and _is_built_in(kind):
+    if media_type == STRATEGIC_PATCH and is_built_in(kind):
         try:
             return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
         except PatchError as error:
             raise status.bad_request(str(error)) from None
     # The real server gives this answer for custom resources, and kubectl then falls back to a merge patch.
-    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if _is_built_in(kind) else [])]
+    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if is_built_in(kind) else [])]
     raise status.unsupported_media_type(offered)
 
 
@@ -50,7 +50,8 @@ def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:
         raise status.StatusError(422, "Invalid", message, details) from None
 
 
-def _is_built_in(kind: Kind) -> bool:
+def is_built_in(kind: Kind) -> bool:
+    """Say whether a kind is Kubernetes' own; all others behave as custom resources do."""
     return "." not in kind.group or kind.group.endswith(".k8s.io")
 
 

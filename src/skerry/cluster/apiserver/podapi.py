@@ -4,17 +4,41 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from skerry.cluster.apiserver.reading import Reader, key_of
 from skerry.cluster.apiserver.replies import Reply, Stream, json_reply
-from skerry.cluster.apiserver.requests import Request, Target, decode_body
-from skerry.cluster.store import Conflict, Store
+from skerry.cluster.apiserver.requests import Request, Target, decode_body, write_options
+from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
 from skerry.machinery import status
+from skerry.machinery.fielderrors import not_supported, required
 
 _ATTEMPTS: Final = 10
 
 # (namespace, pod name, the query of the request) → lines; the node's half raises StatusError for what it cannot serve.
 ReadLogs = Callable[[str, str, dict[str, str]], Awaitable[AsyncIterator[bytes]]]
+
+
+class BoundTo(msgspec.Struct, frozen=True):
+    """Where the pod goes."""
+
+    name: str = ""
+    kind: str = ""
+
+
+class BindingMeta(msgspec.Struct, frozen=True):
+    """Which pod is meant."""
+
+    name: str | None = None
+    uid: str | None = None
+
+
+class Binding(msgspec.Struct, frozen=True):
+    """`v1 Binding`."""
+
+    target: BoundTo
+    metadata: BindingMeta = BindingMeta()
 
 
 class PodApi:
@@ -27,21 +51,21 @@ class PodApi:
         self._read_logs = read_logs
 
     async def bind(self, request: Request, target: Target) -> Reply:
-        """Put the pod on a node; raises 409 when it is on another one already."""
-        node = (decode_body(request).get("target") or {}).get("name")
-        if not isinstance(node, str) or not node:
-            raise status.bad_request("target.name: Required value")
+        """Put the pod on a node; raises 409 when it is on another one already, or is to go."""
+        options = write_options(request)
+        binding = _binding(request)
+        node = binding.target.name
         for _ in range(_ATTEMPTS):
             pod = self._reader.fetch(target)
-            present = pod["spec"].get("nodeName")
-            if present and present != node:
-                why = f"pod {pod['metadata']['name']} is already assigned to node {status.json_quote(present)}"
-                raise status.conflict("pods/binding", target.name or "", why)
+            _check_free(pod, binding)
             bound = _bound(pod, node, timestamp(self._now()))
             try:
-                await self._store.update(key_of(target), bound, int(pod["metadata"]["resourceVersion"]))
+                if not options.dry_run:
+                    await self._store.update(key_of(target), bound, int(pod["metadata"]["resourceVersion"]))
             except Conflict:
                 continue
+            except Missing:
+                raise status.not_found("pods", target.name or "") from None
             success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
             return json_reply(success, 201)
         raise status.conflict("pods/binding", target.name or "")
@@ -51,6 +75,35 @@ class PodApi:
         self._reader.fetch(target)
         lines = await self._read_logs(target.namespace or "", target.name or "", dict(request.query))
         return Stream(lines, "text/plain")
+
+
+def _binding(request: Request) -> Binding:
+    try:
+        binding = msgspec.convert(decode_body(request), Binding)
+    except msgspec.ValidationError as error:
+        raise status.bad_request(f"invalid Binding: {error}") from None
+    errors = []
+    if binding.target.kind not in {"", "Node"}:
+        errors.append(not_supported("target.kind", binding.target.kind, ["Node", "<empty>"]))
+    if not binding.target.name:
+        errors.append(required("target.name"))
+    if errors:
+        raise status.invalid("Binding", "", binding.metadata.name or "", errors)
+    return binding
+
+
+def _check_free(pod: dict[str, Any], binding: Binding) -> None:
+    meta = pod["metadata"]
+    name, why = meta["name"], ""
+    present, uid = pod["spec"].get("nodeName"), binding.metadata.uid
+    if uid and uid != meta["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {meta['uid']}"
+    elif meta.get("deletionTimestamp"):
+        why = f"pod {name} is being deleted, cannot be assigned to a host"
+    elif present and present != binding.target.name:
+        why = f"pod {name} is already assigned to node {status.json_quote(present)}"
+    if why:
+        raise status.conflict("pods/binding", name, why)
 
 
 def _bound(pod: dict[str, Any], node: str, now: str) -> dict[str, Any]:

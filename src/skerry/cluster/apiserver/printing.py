@@ -9,10 +9,10 @@ from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver.replies import JSON
 from skerry.cluster.apiserver.requests import Request
 from skerry.machinery import status
+from skerry.machinery.table import META, Include, build_table, column_definition, partial_object
 
 Form = Literal["Object", "Table", "PartialObjectMetadata"]
 
-_META: Final = "meta.k8s.io/v1"
 _OFFERED: Final = (JSON, f"{JSON};as=Table;v=v1;g=meta.k8s.io", f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
 
 
@@ -21,7 +21,7 @@ class Output:
     """How the client wants objects; `include` says what a table row carries beside its cells."""
 
     form: Form = "Object"
-    include: Literal["None", "Metadata", "Object"] = "Metadata"
+    include: Include = "Metadata"
 
     @property
     def media_type(self) -> str:
@@ -54,7 +54,7 @@ def one(kind: Kind, item: Object, output: Output, now: datetime) -> Object:
     if output.form == "Table":
         return table(kind, [item], {"resourceVersion": item["metadata"].get("resourceVersion", "")}, output, now)
     if output.form == "PartialObjectMetadata":
-        return _partial(item)
+        return partial_object(item)
     return item
 
 
@@ -63,36 +63,22 @@ def many(kind: Kind, items: Iterable[Object], meta: dict[str, Any], output: Outp
     if output.form == "Table":
         return table(kind, items, meta, output, now)
     if output.form == "PartialObjectMetadata":
-        partial = [_partial(item) for item in items]
-        return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": meta, "items": partial}
+        partial = [partial_object(item) for item in items]
+        return {"kind": "PartialObjectMetadataList", "apiVersion": META, "metadata": meta, "items": partial}
     return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": meta, "items": list(items)}
 
 
 def table(kind: Kind, items: Iterable[Object], meta: dict[str, Any], output: Output, now: datetime) -> Object:
-    """Print as `meta.k8s.io/v1 Table` with the kind's columns."""
+    """Print as a Table with the kind's columns."""
     columns = [
-        {
-            "name": column.name,
-            "type": column.type,
-            "format": column.format or ("name" if column.name == "Name" else ""),
-            "description": column.description,
-            "priority": column.priority,
-        }
+        column_definition(
+            column.name,
+            column.type,
+            column.format or ("name" if column.name == "Name" else ""),
+            column.description,
+            column.priority,
+        )
         for column in kind.columns
     ]
-    rows = [_row(kind, item, output, now) for item in items]
-    return {"kind": "Table", "apiVersion": _META, "metadata": meta, "columnDefinitions": columns, "rows": rows}
-
-
-def _row(kind: Kind, item: Object, output: Output, now: datetime) -> Object:
-    cells = [column.cell(item, now) for column in kind.columns]
-    row: Object = {"cells": cells}
-    if output.include == "Object":
-        row["object"] = item
-    elif output.include == "Metadata":
-        row["object"] = _partial(item)
-    return row
-
-
-def _partial(item: Object) -> Object:
-    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": item["metadata"]}
+    rows = (([column.cell(item, now) for column in kind.columns], item) for item in items)
+    return build_table(columns, rows, meta, output.include)

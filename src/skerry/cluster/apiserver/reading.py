@@ -1,21 +1,23 @@
 """get and list."""
 
-import base64
-import json
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final, NamedTuple
 
 import msgspec
 
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import printing
+from skerry.cluster.apiserver.list_options import Continue, check_list_options, continued
 from skerry.cluster.apiserver.replies import Reply, json_reply
 from skerry.cluster.apiserver.requests import Request, Target
-from skerry.cluster.apiserver.selection import selection_of
-from skerry.cluster.store import Key, Store
+from skerry.cluster.apiserver.selection import Selection, selection_of
+from skerry.cluster.store import Expired, Key, Store
 from skerry.machinery import status
 
 Now = Callable[[], datetime]
+
+_READ_AHEAD: Final = 500  # objects read at once for a page of selected ones
 
 
 def key_of(target: Target) -> Key:
@@ -52,29 +54,54 @@ class Reader:
         kind = target.kind
         output = printing.output_of(request)
         selection = selection_of(request, kind)
-        limit = request.number("limit") or 0
-        after = _after(request.query.get("continue", ""))
-        page = self._store.list_objects(kind.storage_key, target.namespace, limit=limit, after=after)
-        items = [shown(kind, msgspec.json.decode(data)) for data in page.items]
-        chosen = items if selection.everything else [item for item in items if selection.matches(item)]
+        check_list_options(request, self._store)
+        page = self._page(request, target, selection)
         meta: Object = {"resourceVersion": str(page.version)}
-        if page.after is not None:
-            meta["continue"] = _token(page.after)
+        if page.more is not None:
+            meta["continue"] = page.more.token()
             if selection.everything:
                 meta["remainingItemCount"] = page.remaining
-        printed = printing.many(kind, chosen, meta, output, self._now())
+        printed = printing.many(kind, page.items, meta, output, self._now())
         return json_reply(printed, media_type=output.media_type)
 
+    def _page(self, request: Request, target: Target, selection: Selection) -> "_Page":
+        """Read on until the page holds as many selected objects as the client wants."""
+        limit, begun = max(request.number("limit") or 0, 0), self._continued(request)
+        size = limit if selection.everything else limit and max(limit, _READ_AHEAD)
+        after = (begun.namespace, begun.name) if begun else None
+        chosen: list[Object] = []
+        version = begun.rv if begun else 0
+        while True:
+            page = self._store.list_objects(target.kind.storage_key, target.namespace, limit=size, after=after)
+            version = version or page.version
+            for place, data in enumerate(page.items, 1):
+                item = shown(target.kind, msgspec.json.decode(data))
+                if not selection.matches(item):
+                    continue
+                chosen.append(item)
+                if len(chosen) == limit and (place < len(page.items) or page.after):
+                    meta = item["metadata"]
+                    more = Continue(version, meta.get("namespace", ""), meta["name"])
+                    return _Page(version, chosen, more, page.remaining)
+            if page.after is None:
+                return _Page(version, chosen, None, 0)
+            after = page.after
 
-def _token(after: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(after).encode()).decode()
+    def _continued(self, request: Request) -> Continue | None:
+        begun = continued(request)
+        if begun is not None:
+            try:
+                self._store.check_kept(begun.rv)
+            except Expired:
+                raise status.gone(
+                    "The provided continue parameter is too old to display a consistent list result. "
+                    "You must start a new list without the continue parameter."
+                ) from None
+        return begun
 
 
-def _after(token: str) -> tuple[str, str] | None:
-    if not token:
-        return None
-    try:
-        namespace, name = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise status.bad_request("continue key is not valid") from None
-    return str(namespace), str(name)
+class _Page(NamedTuple):
+    version: int
+    items: list[Object]
+    more: Continue | None
+    remaining: int

@@ -12,8 +12,10 @@ import msgspec
 
 from skerry.api.registry import Kind, Object, Registry
 from skerry.machinery import status
+from skerry.machinery.fielderrors import not_supported
 
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+_OPTIONS: Final = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 BODY_LIMIT: Final = 3 * 1024 * 1024  # etcd's and the API server's own limit on a request
 
 
@@ -93,15 +95,16 @@ def target_of(path: str, registry: Registry) -> Target | None:
 
 
 def write_options(request: Request) -> WriteOptions:
-    """Read dryRun and fieldValidation; raises a 400 for values that Kubernetes does not know."""
+    """Read dryRun and fieldValidation; raises a 422 for values that Kubernetes does not know."""
     dry_run = request.query.get("dryRun", "")
-    if dry_run not in {"", "All"}:
-        raise status.bad_request(f'invalid dryRun option {dry_run!r}: supported values: "All"')
     validation = request.query.get("fieldValidation") or "Warn"
+    errors = []
+    if dry_run not in {"", "All"}:
+        errors.append(not_supported("dryRun", dry_run, ["All"]))
     if validation not in {"Ignore", "Warn", "Strict"}:
-        raise status.bad_request(
-            f"invalid fieldValidation option {validation!r}: supported values: Ignore, Warn, Strict"
-        )
+        errors.append(not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+    if errors:
+        raise status.invalid(_OPTIONS.get(request.method, "CreateOptions"), "meta.k8s.io", "", errors)
     return WriteOptions(dry_run == "All", validation)
 
 
@@ -114,7 +117,10 @@ def decode_body(request: Request) -> Object:
     if media_type in {"", "application/json"} or media_type.endswith("+json"):
         return _as_object(decode_json(request.body))
     if media_type in {"application/yaml", "application/x-yaml"} or media_type.endswith("+yaml"):
-        return _as_object(_decode_yaml(request.body))
+        # Loaded when the first YAML comes: kubectl sends JSON.
+        from skerry.cluster.apiserver.yaml_body import decode_yaml
+
+        return _as_object(decode_yaml(request.body))
     if media_type == PROTOBUF:
         # Loaded when the first typed Go client comes: its tables are of no use to anybody else.
         from skerry.cluster.apiserver.protobuf import decode_object
@@ -132,17 +138,8 @@ def decode_json(body: bytes) -> Any:
     """Decode JSON; raises a 400 that says where it broke."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise status.bad_request(f"the object provided is unrecognized (must be of type JSON): {error}") from None
-
-
-def _decode_yaml(body: bytes) -> Any:
-    import yaml
-
-    try:
-        return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
-    except yaml.YAMLError as error:
-        raise status.bad_request(f"error converting YAML to JSON: {error}") from None
 
 
 def _as_object(decoded: Any) -> Object:

@@ -9,9 +9,10 @@ from skerry.cluster.apiserver.requests import Request
 from skerry.machinery import selectors, status
 
 _EVERY_KIND: Final = frozenset({"metadata.name", "metadata.namespace"})
+_ABOUT: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 # The field labels that the real server knows for these kinds; any other is a 400 there and here.
-_BY_PLURAL: Final = {
-    "pods": frozenset(
+_BY_KIND: Final = {
+    ("", "pods"): frozenset(
         {
             "spec.nodeName",
             "spec.restartPolicy",
@@ -23,32 +24,20 @@ _BY_PLURAL: Final = {
             "status.nominatedNodeName",
         }
     ),
-    "events": frozenset(
-        {
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "regarding.kind",
-            "regarding.namespace",
-            "regarding.name",
-            "regarding.uid",
-            "reason",
-            "reportingComponent",
-            "reportingController",
-            "source",
-            "type",
-        }
+    ("", "events"): frozenset(
+        {"reason", "reportingComponent", "source", "type", *(f"involvedObject.{field}" for field in _ABOUT)}
     ),
-    "secrets": frozenset({"type"}),
-    "namespaces": frozenset({"status.phase"}),
-    "nodes": frozenset({"spec.unschedulable"}),
-    "services": frozenset({"spec.clusterIP", "spec.type"}),
-    "replicasets": frozenset({"status.replicas"}),
+    ("events.k8s.io", "events"): frozenset(
+        {"reason", "reportingController", "type", *(f"regarding.{field}" for field in _ABOUT)}
+    ),
+    ("", "secrets"): frozenset({"type"}),
+    ("", "namespaces"): frozenset({"status.phase"}),
+    ("", "nodes"): frozenset({"spec.unschedulable"}),
+    ("", "services"): frozenset({"spec.clusterIP", "spec.type"}),
+    ("apps", "replicasets"): frozenset({"status.replicas"}),
 }
+# What stands for a field that an object leaves out, where that is not the empty text.
+_LEFT_OUT: Final = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0"}
 
 
 @dataclass(frozen=True)
@@ -68,32 +57,37 @@ class Selection:
         return self.labels is None and self.fields is None
 
 
-def selection_of(request: Request, kind: Kind, name: str | None = None) -> Selection:
+def selection_of(request: Request, kind: Kind) -> Selection:
     """Read labelSelector and fieldSelector; raises a 400 in the server's words."""
     labels = fields = None
+    label_text, field_text = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
     try:
-        if text := request.query.get("labelSelector"):
-            labels = selectors.parse_labels(text)
-        if text := request.query.get("fieldSelector"):
-            fields = selectors.parse_fields(text)
+        if label_text:
+            labels = selectors.parse_labels(label_text)
+        if field_text:
+            fields = selectors.parse_fields(field_text)
     except selectors.SelectorError as error:
         raise status.bad_request(str(error)) from None
-    if fields is not None:
-        known = _EVERY_KIND | _BY_PLURAL.get(kind.plural, frozenset())
-        for label in fields.names():
-            if label not in known:
-                raise status.bad_request(f"field label not supported: {label}")
-    if name is not None:
-        only = selectors.parse_fields(f"metadata.name={name}")
-        fields = only if fields is None else fields.also(only)
+    known = _EVERY_KIND | _BY_KIND.get((kind.group, kind.plural), frozenset())
+    for label in fields.names() if fields is not None else ():
+        if label not in known:
+            version = f"{kind.group}/{kind.version}"
+            raise status.bad_request(
+                f'Unable to find "{version}, Resource={kind.plural}" that match label selector "{label_text}", '
+                f'field selector "{field_text}": field label not supported: {label}'
+            )
     return Selection(labels, fields)
 
 
 def _reader(item: Object) -> Callable[[str], str]:
     def read(path: str) -> str:
+        if path == "source":  # an event's; the one field label that is no path
+            return read("source.component") or read("reportingComponent")
         value: Any = item
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        return "" if value is None else ("true" if value is True else "false" if value is False else str(value))
+        if value is None:
+            return _LEFT_OUT.get(path, "")
+        return "true" if value is True else "false" if value is False else str(value)
 
     return read

@@ -8,17 +8,18 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import printing
+from skerry.cluster.apiserver.list_options import check_watch_options, resource_version
 from skerry.cluster.apiserver.reading import shown
 from skerry.cluster.apiserver.replies import Stream
 from skerry.cluster.apiserver.requests import Request, Target
 from skerry.cluster.apiserver.selection import Selection, selection_of
-from skerry.cluster.store import Event, Expired, Store
+from skerry.cluster.store import Event, Expired, Store, StoreFailed, Watcher
 from skerry.machinery import status
 
 _BOOKMARK_SECONDS: Final = 60.0
@@ -29,25 +30,28 @@ _INITIAL_END: Final = "k8s.io/initial-events-end"
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """The query of one watch. `since` None: begin with the present state."""
+    """The query of one watch. `present`: begin with the present state; else with what follows version `since`."""
 
     since: int | None
+    present: bool
     seconds: float
     bookmarks: bool
-    initial_events: bool
+    initial_end: bool
 
 
 def watch_options(request: Request) -> WatchOptions:
-    """Read the options of a watch; raises a 400 for what Kubernetes refuses."""
-    text = request.query.get("resourceVersion", "")
-    if text and not text.isdigit():
-        raise status.bad_request(f'invalid resource version "{text}": want a number')
-    since = int(text) if text not in {"", "0"} else None
-    initial = request.flag("sendInitialEvents")
-    if initial and request.query.get("resourceVersionMatch") != "NotOlderThan":
-        raise status.bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-    seconds = min(request.number("timeoutSeconds") or _LONGEST_SECONDS, _LONGEST_SECONDS)
-    return WatchOptions(since, seconds, request.flag("allowWatchBookmarks"), initial)
+    """Read the options of a watch; raises a 400 or 422 for what Kubernetes refuses."""
+    check_watch_options(request)
+    since = resource_version(request) or None
+    initial = request.flag("sendInitialEvents") if "sendInitialEvents" in request.query else None
+    seconds = request.number("timeoutSeconds") or _LONGEST_SECONDS
+    return WatchOptions(
+        since=since,
+        present=since is None if initial is None else initial,
+        seconds=min(seconds, _LONGEST_SECONDS),
+        bookmarks=request.flag("allowWatchBookmarks"),
+        initial_end=bool(initial),
+    )
 
 
 class WatchHandler:
@@ -59,47 +63,50 @@ class WatchHandler:
 
     def watch(self, request: Request, target: Target) -> Stream:
         output = printing.output_of(request)
-        selection = selection_of(request, target.kind, target.name)
+        selection = selection_of(request, target.kind)
         options = watch_options(request)
         printer = _Printer(target.kind, selection, output, self._now)
         return Stream(self._follow(target, options, printer), output.media_type)
 
     async def _follow(self, target: Target, options: WatchOptions, printer: "_Printer") -> AsyncIterator[bytes]:
         resource = target.kind.storage_key
-        since = options.since
-        if since is None or options.initial_events:
+        present: list[bytes] = []
+        since = self._store.version if options.since is None else options.since
+        if options.present:
             page = self._store.list_objects(resource, target.namespace)
-            since = page.version
-            for data in page.items:
-                if line := printer.present(msgspec.json.decode(data)):
-                    yield line
-            if options.initial_events:
-                yield printer.bookmark(since, {_INITIAL_END: "true"})
+            present, since = page.items, page.version
         try:
             watcher = self._store.watch(resource, target.namespace, since)
         except Expired as error:
-            yield _error_line(str(error))
+            yield _error_line(status.gone(str(error)))
             return
         try:
-            async for line in self._events(watcher.next, options, printer):
+            for data in present:
+                if line := printer.present(msgspec.json.decode(data)):
+                    yield line
+            if options.initial_end:
+                yield printer.bookmark(since, {_INITIAL_END: "true"})
+            async for line in self._events(watcher, options, printer):
                 yield line
+        except Expired as error:
+            yield _error_line(status.gone(str(error)))
+        except StoreFailed as error:
+            yield _error_line(status.internal(str(error)))
         finally:
             self._store.unwatch(watcher)
 
-    async def _events(self, next_event: Any, options: WatchOptions, printer: "_Printer") -> AsyncIterator[bytes]:
+    async def _events(self, watcher: Watcher, options: WatchOptions, printer: "_Printer") -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         end = loop.time() + options.seconds
         while (left := end - loop.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
-                    event: Event | None = await next_event()
+                    event = await watcher.next()
             except TimeoutError:
-                if options.bookmarks:
+                # A client resumes after its last bookmark: there may be nothing before it that was not sent.
+                if options.bookmarks and watcher.caught_up:
                     yield printer.bookmark(self._store.version, None)
                 continue
-            except Expired as error:
-                yield _error_line(str(error))
-                return
             if event is None:
                 return
             for line in printer.change(event):
@@ -165,5 +172,5 @@ def _one_line(event: bytes) -> bytes:
     return event + b"\n"
 
 
-def _error_line(message: str) -> bytes:
-    return _line("ERROR", status.gone(message).body())
+def _error_line(error: status.StatusError) -> bytes:
+    return _line("ERROR", error.body())

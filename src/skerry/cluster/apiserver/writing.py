@@ -1,20 +1,27 @@
 """create, update and patch."""
 
 import copy
+from typing import Final
 
 import msgspec
 
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import admission, printing
 from skerry.cluster.apiserver.admission import Admission
-from skerry.cluster.apiserver.patching import patched
+from skerry.cluster.apiserver.patching import is_built_in, patched
+from skerry.cluster.apiserver.printing import Output
 from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply, with_warnings
 from skerry.cluster.apiserver.requests import Request, Target, WriteOptions, decode_body, json_body, write_options
-from skerry.cluster.store import AlreadyExists, Conflict, Key, Missing, Store
+from skerry.cluster.store import AlreadyExists, Conflict, Key, Missing, NotEmpty, Store
 from skerry.machinery import status
+from skerry.machinery.fielderrors import FieldError
 
-_ATTEMPTS = 10
+_ATTEMPTS: Final = 10
+_NAME_ATTEMPTS: Final = 8
+_NO_VERSION: Final = FieldError(
+    "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
+)
 
 
 class Writer:
@@ -26,56 +33,72 @@ class Writer:
         self._admission = admit
 
     async def create(self, request: Request, target: Target) -> Reply:
+        """Store a new object; a generated name that is taken is drawn again."""
         kind, options = target.kind, write_options(request)
-        item = decode_body(request)
-        admission.check_identity(kind, item, target, request)
-        admission.check_types(kind, item)
-        admission.check_fields(kind, item, json_body(request), options)
-        self._namespace_open(target)
-        new = self._admission.create(kind, item, target.namespace)
-        options.warnings.extend(kind.warn(new, None))
-        key = Key(kind.storage_key, target.namespace or "", new["metadata"]["name"])
-        if options.dry_run:
-            if self._store.get(key) is not None:
-                raise status.already_exists(kind.group_resource, key.name)
-            return self._printed(request, kind, new, options, 201)
-        try:
-            data = await self._store.create(key, _stored(kind, new))
-        except AlreadyExists:
-            raise status.already_exists(kind.group_resource, key.name) from None
-        return self._printed(request, kind, shown(kind, msgspec.json.decode(data)), options, 201)
+        output = printing.output_of(request)  # an answer that cannot be given must not come after the write
+        item = _decoded(request, target, options)
+        meta = item["metadata"]
+        self._namespace_open(target, meta.get("name") or meta.get("generateName") or "")
+        generated = bool(meta.get("generateName")) and not meta.get("name")
+        for _ in range(_NAME_ATTEMPTS):
+            new = self._admission.create(kind, copy.deepcopy(item) if generated else item)
+            key = Key(kind.storage_key, target.namespace or "", new["metadata"]["name"])
+            try:
+                stored = await self._create(key, kind, new, options)
+            except AlreadyExists:
+                if not generated:
+                    raise status.already_exists(kind.group_resource, key.name) from None
+            else:
+                options.warnings.extend(kind.warn(new, None))
+                return self._printed(kind, stored, options, 201, output)
+        error = status.already_exists(kind.group_resource, key.name)
+        message = f"{error.message}, the server was not able to generate a unique name for the object"
+        raise status.StatusError(error.code, error.reason, message, error.details)
 
     async def update(self, request: Request, target: Target) -> Reply:
+        """Replace an object; without a resourceVersion whatever is there, as often as others write in between."""
         kind, options = target.kind, write_options(request)
-        item = decode_body(request)
-        admission.check_identity(kind, item, target, request)
-        admission.check_types(kind, item)
-        admission.check_fields(kind, item, json_body(request), options)
-        old = self._reader.fetch(target)
-        return await self._replace(request, target, old, item, options)
+        output = printing.output_of(request)
+        item = _decoded(request, target, options)
+        pinned = bool(item["metadata"].get("resourceVersion"))
+        if not pinned and not is_built_in(kind):
+            raise status.invalid(kind.kind, kind.group, target.name or "", [_NO_VERSION])
+        for _ in range(1 if pinned else _ATTEMPTS):
+            old = self._reader.fetch(target)
+            try:
+                return await self._replace(target, old, item if pinned else copy.deepcopy(item), options, output)
+            except Conflict:
+                continue
+        raise status.conflict(kind.group_resource, target.name or "")
 
     async def patch(self, request: Request, target: Target) -> Reply:
-        """Apply a patch to what is stored now; tried again when somebody else writes in between."""
+        """Apply a patch to what is stored now; tried again when somebody else writes in between.
+
+        A patch that names a resourceVersion meets another one then, and is refused.
+        """
         kind, options = target.kind, write_options(request)
+        output = printing.output_of(request)
         for _ in range(_ATTEMPTS):
             old = self._reader.fetch(target)
             new = patched(kind, copy.deepcopy(old), request)
             admission.check_identity(kind, new, target, request)
             admission.check_types(kind, new)
             options.warnings.clear()
-            admission.check_fields(kind, new, None, options)
-            # A patch that names a resourceVersion wants exactly that one; retrying would not help.
-            pinned = new["metadata"].get("resourceVersion") != old["metadata"].get("resourceVersion")
+            admission.check_fields(kind, new, request.body, options, old)
             try:
-                return await self._replace(request, target, old, new, options)
-            except status.StatusError as error:
-                if error.reason != "Conflict" or pinned:
-                    raise
+                return await self._replace(target, old, new, options, output)
+            except Conflict:
+                continue
         raise status.conflict(kind.group_resource, target.name or "")
 
-    async def _replace(
-        self, request: Request, target: Target, old: Object, item: Object, options: WriteOptions
-    ) -> Reply:
+    async def _create(self, key: Key, kind: Kind, new: Object, options: WriteOptions) -> Object:
+        if options.dry_run:
+            if self._store.get(key) is not None:
+                raise AlreadyExists(key)
+            return new
+        return shown(kind, msgspec.json.decode(await self._store.create(key, _stored(kind, new))))
+
+    async def _replace(self, target: Target, old: Object, item: Object, options: WriteOptions, output: Output) -> Reply:
         kind, old_meta = target.kind, old["metadata"]
         wanted = item["metadata"].get("resourceVersion") or old_meta["resourceVersion"]
         _same_uid(kind, item, old)
@@ -85,9 +108,9 @@ class Writer:
         options.warnings.extend(kind.warn(new, old))
         new["metadata"]["resourceVersion"] = old_meta["resourceVersion"]
         if options.dry_run or new == old:
-            return self._printed(request, kind, new, options, 200)
+            return self._printed(kind, new, options, 200, output)
         data = await self._write(target, new, int(old_meta["resourceVersion"]))
-        return self._printed(request, kind, shown(kind, msgspec.json.decode(data)), options, 200)
+        return self._printed(kind, shown(kind, msgspec.json.decode(data)), options, 200, output)
 
     async def _write(self, target: Target, new: Object, version: int) -> bytes:
         """Store the object, or remove it when its last finalizer has just gone."""
@@ -99,14 +122,14 @@ class Writer:
             finished = finished and not meta.get("deletionGracePeriodSeconds")
         try:
             if finished:
-                return await self._store.delete(key, version)
+                return await self._store.delete(key, version, empty=key.name if kind.plural == "namespaces" else None)
             return await self._store.update(key, _stored(kind, new), version)
         except Missing:
             raise status.not_found(kind.group_resource, key.name) from None
-        except Conflict:
-            raise status.conflict(kind.group_resource, key.name) from None
+        except NotEmpty as error:
+            raise status.conflict(kind.group_resource, key.name, str(error)) from None
 
-    def _namespace_open(self, target: Target) -> None:
+    def _namespace_open(self, target: Target, name: str) -> None:
         if target.namespace is None:
             return
         data = self._store.get(Key("/namespaces", "", target.namespace))
@@ -114,12 +137,23 @@ class Writer:
             raise status.not_found("namespaces", target.namespace)
         if msgspec.json.decode(data)["metadata"].get("deletionTimestamp"):
             why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            raise status.forbidden(target.kind.group_resource, "", why)
+            error = status.forbidden(target.kind.group_resource, name, why)
+            cause = f"namespace {target.namespace} is being terminated"
+            causes = [{"reason": "NamespaceTerminating", "message": cause, "field": "metadata.namespace"}]
+            error.details = {**(error.details or {}), "causes": causes}
+            raise error
 
-    def _printed(self, request: Request, kind: Kind, item: Object, options: WriteOptions, code: int) -> Reply:
-        output = printing.output_of(request)
+    def _printed(self, kind: Kind, item: Object, options: WriteOptions, code: int, output: Output) -> Reply:
         printed = printing.one(kind, item, output, self._admission.now())
         return with_warnings(json_reply(printed, code, output.media_type), options.warnings)
+
+
+def _decoded(request: Request, target: Target, options: WriteOptions) -> Object:
+    item = decode_body(request)
+    admission.check_identity(target.kind, item, target, request)
+    admission.check_types(target.kind, item)
+    admission.check_fields(target.kind, item, json_body(request), options)
+    return item
 
 
 def _stored(kind: Kind, item: Object) -> Object:

@@ -8,7 +8,8 @@ that wait together, so sixteen clients share one flush. Readers see the last com
       AlreadyExists       create of a key that is there
       Missing             update or delete of a key that is not
       Conflict            the object is at another version than the caller saw
-      Expired             a watch from a version whose history is compacted away, or a watcher too slow to follow
+        NotEmpty          the namespace that is to go still holds objects
+      Expired             a watch from a version whose history is compacted away or never was, or a reader too slow
       StoreFailed         the disk refused (full, read-only, damaged)
 """
 
@@ -19,10 +20,12 @@ from skerry.cluster.store.objects import (
     Expired,
     Key,
     Missing,
+    NotEmpty,
     StoreError,
     StoreFailed,
 )
-from skerry.cluster.store.store import Listing, Store, Watcher
+from skerry.cluster.store.store import Listing, Store
+from skerry.cluster.store.watcher import Watcher
 
 __all__ = [
     "AlreadyExists",
@@ -32,6 +35,7 @@ __all__ = [
     "Key",
     "Listing",
     "Missing",
+    "NotEmpty",
     "Store",
     "StoreError",
     "StoreFailed",

@@ -54,6 +54,10 @@ class Conflict(StoreError):
     """The object was changed by somebody else since the caller read it."""
 
 
+class NotEmpty(Conflict):
+    """The namespace that is to be removed still holds objects."""
+
+
 class Expired(StoreError):
     """The history that a watch needs is gone; list again."""
 

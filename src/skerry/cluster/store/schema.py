@@ -1,8 +1,11 @@
 """The database file: pragmas and tables."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
+
+from skerry.kit.files import sync_directory
 
 SCHEMA_VERSION: Final = 1
 
@@ -34,6 +37,9 @@ INSERT OR IGNORE INTO marks VALUES ('version', 1), ('compacted', 1);
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the database as the store needs it; transactions are begun by hand."""
+    if not readonly:
+        # It holds Secrets. SQLite gives its other files the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     # FULL makes a WAL commit wait for the disk: what was acknowledged survives a power cut.
     connection.execute("PRAGMA journal_mode=WAL")
@@ -46,7 +52,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of an empty file; refuse a file that a newer Skerry wrote.
 
     Raises `sqlite3.DatabaseError` when the file is damaged.
@@ -61,3 +67,4 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(check)
     connection.executescript(_TABLES)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    sync_directory(path.parent)

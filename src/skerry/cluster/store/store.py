@@ -1,17 +1,19 @@
 """The store as the API server sees it: get, list, create, update, delete, watch."""
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
 from skerry.cluster.store.schema import connect, prepare
+from skerry.cluster.store.watcher import Watcher
 from skerry.cluster.store.writer import Write, Writer
 
-_WATCHER_LIMIT: Final = 10_000
-_HISTORY: Final = 10_000
+_HISTORY: Final = 2_000
+_PIECE: Final = 256
 
 
 class Listing(NamedTuple):
@@ -23,70 +25,35 @@ class Listing(NamedTuple):
     remaining: int
 
 
-class Watcher:
-    """A queue of events of one resource. Bounded: who does not read is dropped, never buffered without end."""
-
-    def __init__(self, resource: str, namespace: str | None, since: int, backlog: Iterable[Event]) -> None:
-        self._resource = resource
-        self._namespace = namespace
-        self._since = since
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._dropped = False
-        for event in backlog:
-            self.offer(event)
-
-    def offer(self, event: Event) -> None:
-        """Take the event if it concerns this watcher."""
-        key = event.key
-        if event.version <= self._since:
-            return  # the caller listed after the commit and before the delivery of this event
-        if key.resource != self._resource or (self._namespace is not None and key.namespace != self._namespace):
-            return
-        if self._queue.qsize() >= _WATCHER_LIMIT:
-            self._dropped = True
-            return
-        self._queue.put_nowait(event)
-
-    def close(self) -> None:
-        """End `next` with None after what is queued."""
-        self._queue.put_nowait(None)
-
-    async def next(self) -> Event | None:
-        """Return the next event, None when the store closes.
-
-        Raises `Expired` when this watcher fell too far behind.
-        """
-        if self._dropped and self._queue.empty():
-            raise Expired("too slow: the watch fell behind")
-        return await self._queue.get()
-
-
 class Store:
     """One SQLite file. Make it with `Store.open`, in the event loop that will use it."""
 
-    def __init__(self, path: Path, reader: sqlite3.Connection, loop: asyncio.AbstractEventLoop, history: int) -> None:
+    def __init__(self, writer: Writer, reader: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._reader = reader
         self._loop = loop
         self._watchers: set[Watcher] = set()
         self._published = self._mark("version")
-        self._writer = Writer(path, loop, self._publish, history)
-        self._writer.start()
+        self._writer = writer
+        self._writer.start(self._publish)
         self._closed = False
 
     @classmethod
     def open(cls, path: Path, *, history: int = _HISTORY) -> "Store":
-        """Open or make the database.
+        """Open or make the database; `history` is how many past writes watches can resume from.
 
         Raises `StoreFailed` when the file is damaged or cannot be written.
         """
-        try:
-            with_tables = connect(path)
-            prepare(with_tables)
-            with_tables.close()
-            reader = connect(path, readonly=True)
-        except sqlite3.Error as error:
-            raise StoreFailed(f"cannot open the database {path}: {error}") from error
-        return cls(path, reader, asyncio.get_running_loop(), history)
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undo:
+            try:
+                writing = undo.enter_context(contextlib.closing(connect(path)))
+                prepare(writing, path)
+                reader = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
+                store = cls(Writer(path, writing, loop, history), reader, loop)
+            except (sqlite3.Error, OSError) as error:
+                raise StoreFailed(f"cannot open the database {path}: {error}") from error
+            undo.pop_all()
+        return store
 
     def close(self) -> None:
         """Commit what waits, end all watches, close the file."""
@@ -103,10 +70,17 @@ class Store:
         """The resourceVersion of the last write that watchers were told of."""
         return self._published
 
+    @property
+    def committed(self) -> int:
+        """The resourceVersion of the last write; watchers may hear of it a moment later."""
+        return self._mark("version")
+
     def get(self, key: Key) -> bytes | None:
-        row = self._reader.execute(
-            "SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", key
-        ).fetchone()
+        """Return the object.
+
+        Raises `StoreFailed`, as all reading does.
+        """
+        row = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key).fetchone()
         return row[0] if row else None
 
     def list_objects(
@@ -125,75 +99,89 @@ class Store:
         if after is not None:
             where += " AND (namespace, name) > (?, ?)"
             arguments += after
-        self._reader.execute("BEGIN")
+        self._read("BEGIN")
         try:
             version = self._mark("version")
             page = f" LIMIT {limit + 1}" if limit else ""
-            rows = self._reader.execute(
+            rows = self._read(
                 f"SELECT namespace, name, data FROM objects WHERE {where} ORDER BY namespace, name{page}",  # noqa: S608
-                arguments,
+                *arguments,
             ).fetchall()
             more = bool(limit) and len(rows) > limit
-            remaining = self._count(where, arguments) - limit if more else 0
+            remaining = self._count(where, *arguments) - limit if more else 0
         finally:
             self._reader.execute("COMMIT")
         rows = rows[:limit] if more else rows
         return Listing(version, [row[2] for row in rows], (rows[-1][0], rows[-1][1]) if more else None, remaining)
-
-    def count(self, resource: str, namespace: str) -> int:
-        """Count the objects of a resource in a namespace."""
-        return self._count("resource=? AND namespace=?", [resource, namespace])
 
     async def create(self, key: Key, item: dict[str, Any]) -> bytes:
         """Store a new object and return it with its resourceVersion.
 
         Raises `AlreadyExists`, `StoreFailed`.
         """
-        return await self._submit(key, item, create=True, expected=None)
+        return await self._submit(Write(key, item, self._answer(), create=True))
 
     async def update(self, key: Key, item: dict[str, Any], expected: int | None) -> bytes:
         """Replace an object that is at version `expected` (None: at any).
 
         Raises `Missing`, `Conflict`, `StoreFailed`.
         """
-        return await self._submit(key, item, create=False, expected=expected)
+        return await self._submit(Write(key, item, self._answer(), expected=expected))
 
-    async def delete(self, key: Key, expected: int | None) -> bytes:
-        """Remove an object and return its last state.
+    async def delete(self, key: Key, expected: int | None, *, empty: str | None = None) -> bytes:
+        """Remove an object and return its last state; with `empty`, only if that namespace holds nothing.
 
         Raises `Missing`, `Conflict`, `StoreFailed`.
         """
-        return await self._submit(key, None, create=False, expected=expected)
+        return await self._submit(Write(key, None, self._answer(), expected=expected, empty=empty))
 
     def watch(self, resource: str, namespace: str | None, since: int) -> Watcher:
         """Follow a resource: everything after version `since`, in order, without gaps.
 
-        Raises `Expired` when that history is compacted away. Give the watcher back to `unwatch`.
+        Raises `Expired` when that history is compacted away, or when the version was never given out: its client knew
+        another state of this database. Give the watcher back to `unwatch`.
         """
-        if since < self._mark("compacted"):
-            raise Expired(f"too old resource version: {since} ({self._mark('compacted')})")
-        watcher = Watcher(resource, namespace, since, self._history(resource, since))
+        self.check_kept(since)
+        if since > self.committed:
+            raise Expired(f"too large resource version: {since}, current: {self.committed}")
+        watcher = Watcher(resource, namespace, since, partial(self._history, resource, namespace))
         self._watchers.add(watcher)
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
+        """Forget a watcher."""
         self._watchers.discard(watcher)
 
-    def _history(self, resource: str, since: int) -> list[Event]:
-        # Only up to what was published: later rows reach the watcher through `_publish`, once.
-        rows = self._reader.execute(
-            "SELECT version, type, resource, namespace, name, data, previous FROM history"
-            " WHERE version > ? AND version <= ? AND resource = ? ORDER BY version",
-            (since, self._published, resource),
-        )
-        return [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
+    def check_kept(self, version: int) -> None:
+        """Raise `Expired` when what happened after a version is no longer known."""
+        oldest = self._mark("compacted")
+        if version < oldest:
+            raise Expired(f"too old resource version: {version} ({oldest})")
 
-    async def _submit(self, key: Key, item: dict[str, Any] | None, *, create: bool, expected: int | None) -> bytes:
+    def _history(self, resource: str, namespace: str | None, since: int) -> tuple[list[Event], bool]:
+        self.check_kept(since)
+        # Only up to what was published: later rows reach the watcher through `_publish`, once.
+        rows = self._read(
+            "SELECT version, type, resource, namespace, name, data, previous FROM history"
+            " WHERE version > ? AND version <= ? AND resource = ? AND namespace = ifnull(?, namespace)"
+            " ORDER BY version LIMIT ?",
+            since,
+            self._published,
+            resource,
+            namespace,
+            _PIECE,
+        ).fetchall()
+        events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
+        return events, len(events) < _PIECE
+
+    def _answer(self) -> "asyncio.Future[bytes]":
+        return self._loop.create_future()
+
+    async def _submit(self, write: Write) -> bytes:
         if self._closed:
             raise StoreFailed("the store is closed")
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._writer.submit(Write(key, item, create, expected, answer))
-        return await answer
+        self._writer.submit(write)
+        return await write.answer
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
@@ -202,12 +190,15 @@ class Store:
                 watcher.offer(event)
 
     def _mark(self, name: str) -> int:
-        value: int = self._reader.execute("SELECT value FROM marks WHERE name=?", (name,)).fetchone()[0]
+        value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
         return value
 
-    def _count(self, where: str, arguments: list[str]) -> int:
-        count: int = self._reader.execute(
-            f"SELECT count(*) FROM objects WHERE {where}",  # noqa: S608
-            arguments,
-        ).fetchone()[0]
+    def _count(self, where: str, *arguments: str) -> int:
+        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments).fetchone()[0]  # noqa: S608
         return count
+
+    def _read(self, query: str, *arguments: str | int | None) -> sqlite3.Cursor:
+        try:
+            return self._reader.execute(query, arguments)
+        except sqlite3.Error as error:
+            raise StoreFailed(f"cannot read the database: {error}") from error
