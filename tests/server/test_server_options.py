@@ -50,7 +50,6 @@ def test_several_addresses_of_every_kind() -> None:
         (MODEL, "port and rest_port cannot both be unset"),
         ([*REST, "--port=8888"], "port and rest_port cannot have the same values"),
         ([*MODEL, "--rest_port=70000"], "rest_port number out of range from 0 to 65535"),
-        ([*MODEL, "--port=9"], "rest_port setting is missing: gRPC is not served by this server yet"),
         ([*MODEL, "--port=9", "--metrics_enable"], "rest_port setting is missing, metrics are enabled on rest port"),
         (["--rest_port=1"], "Use config_path or model_path with model_name"),
         ([*REST, "--config_path=x"], "error parsing options - --config_path is not supported by this server yet"),

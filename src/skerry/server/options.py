@@ -59,6 +59,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rest_port: int
     rest_addresses: tuple[str, ...]
     grpc_port: int
+    grpc_addresses: tuple[str, ...]
+    grpc_max_message_bytes: int
+    grpc_certificate: str
+    grpc_key: str
     metrics: bool
     metrics_list: tuple[str, ...]
     log_level: str
@@ -103,6 +107,9 @@ _WORKING: Final[dict[str, str | bool]] = {
     "request_timeout_seconds": "60",
     "max_queue": "128",
     "max_body_mib": "128",
+    "grpc_max_message_mib": "100",
+    "grpc_certificate": "",
+    "grpc_key": "",
     "drain_seconds": "0.5",
     "shutdown_seconds": "20",
 }
@@ -151,6 +158,10 @@ def parse(arguments: Sequence[str]) -> Options:
         rest_port=int(values["rest_port"]),
         rest_addresses=_addresses(values, "rest_bind_address"),
         grpc_port=int(values["port"]),
+        grpc_addresses=_addresses(values, "grpc_bind_address"),
+        grpc_max_message_bytes=_whole(values, "grpc_max_message_mib") << 20,
+        grpc_certificate=values["grpc_certificate"],
+        grpc_key=values["grpc_key"],
         metrics=values["metrics_enable"],
         metrics_list=metrics_list,
         log_level=_log_level(values["log_level"]),
@@ -223,13 +234,13 @@ def _check_ports(values: dict[str, Any]) -> None:
         raise UsageError("port and rest_port cannot have the same values")
     if values["metrics_enable"] and not rest:
         raise UsageError("rest_port setting is missing, metrics are enabled on rest port")
-    if not rest:
-        raise UsageError("rest_port setting is missing: gRPC is not served by this server yet")
 
 
 def _check_combinations(given: dict[str, str | bool]) -> None:
     if given.get("metrics_list") and not given.get("metrics_enable"):
         raise UsageError("metrics_enable setting is missing, required when metrics_list is provided")
+    if bool(given.get("grpc_certificate")) != bool(given.get("grpc_key")):
+        raise UsageError("grpc_certificate and grpc_key need each other")
     for name in _NEEDS_LAYOUT:
         if given.get(name) and not given.get("layout"):
             raise UsageError(f"error parsing options - --{name} parameter requires --layout to be set")

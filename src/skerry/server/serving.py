@@ -27,6 +27,7 @@ from skerry.server.rest.starting import starting
 if TYPE_CHECKING:
     from skerry.server.dataplane import DataPlane
     from skerry.server.engines import Engine
+    from skerry.server.grpc.server import GrpcServer
 
 _BODIES_AT_ONCE = 2  # how many of the largest bodies may be in memory
 
@@ -37,12 +38,12 @@ async def serve(options: Options, started_at: float) -> None:
     listener = Listener(
         starting, max_body=options.max_body_bytes, max_buffered=_BODIES_AT_ONCE * options.max_body_bytes
     )
-    await listener.listen(options.rest_addresses, options.rest_port)
-    log.info("REST server listening", addresses=",".join(options.rest_addresses), port=options.rest_port)
-    if options.grpc_port:
-        log.warning("gRPC is not served yet", port=options.grpc_port)
+    if options.rest_port:
+        await listener.listen(options.rest_addresses, options.rest_port)
+        log.info("REST server listening", addresses=",".join(options.rest_addresses), port=options.rest_port)
+    grpc = await _listen_grpc(options) if options.grpc_port else None
     stopped = _stop_on_signals()
-    server = _Server(options, metrics, listener)
+    server = _Server(options, metrics, listener, grpc)
     failures: list[StartError] = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -54,6 +55,16 @@ async def serve(options: Options, started_at: float) -> None:
     if failures:
         raise failures[0]
     await server.drain()
+
+
+async def _listen_grpc(options: Options) -> "GrpcServer":
+    from skerry.server.grpc.server import GrpcServer, server_tls
+
+    tls = server_tls(options.grpc_certificate, options.grpc_key) if options.grpc_certificate else None
+    grpc = GrpcServer(options.grpc_max_message_bytes, tls)
+    await grpc.listen(options.grpc_addresses, options.grpc_port)
+    log.info("Started gRPC server", addresses=",".join(options.grpc_addresses), port=options.grpc_port)
+    return grpc
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -73,10 +84,11 @@ def _stop_on_signals() -> asyncio.Event:
 class _Server:
     """What lives from the first import to the last response."""
 
-    def __init__(self, options: Options, metrics: ServerMetrics, listener: Listener) -> None:
+    def __init__(self, options: Options, metrics: ServerMetrics, listener: Listener, grpc: "GrpcServer | None") -> None:
         self._options = options
         self._metrics = metrics
         self._listener = listener
+        self._grpc = grpc
         self._plane: DataPlane | None = None
 
     async def start(self, started_at: float) -> None:
@@ -93,13 +105,15 @@ class _Server:
         registry.declare(options.model.name)
         self._plane = DataPlane(registry)
         self._listener.handler = Application(self._plane, self._metrics if options.metrics else None).handle
+        if self._grpc is not None:
+            self._grpc.serve(self._plane, lambda: [options.model.name])
         limits = Limits(options.max_queue, options.request_timeout_seconds)
         await Loader(engine, registry, self._metrics, limits).load(options.model, options.model_wait_seconds)
         log.info("ready", took=round(time.time() - started_at, 3))
         if "NHWC" in options.model.layout.upper():
             # Laid out for pictures, so it will get some: better now than inside of the first request.
             await in_thread(_import_opencv)
-        await stay_lean(self._listener.busy)
+        await stay_lean(lambda: self._listener.busy() or (self._grpc is not None and self._grpc.busy()))
         if options.poll_seconds:
             log.debug("versions are read once, at start", file_system_poll_wait_seconds=options.poll_seconds)
 
@@ -110,7 +124,10 @@ class _Server:
         if self._plane is not None:
             self._plane.draining = True
         await asyncio.sleep(self._options.drain_seconds)
-        await self._listener.close(self._options.shutdown_seconds)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listener.close(self._options.shutdown_seconds))
+            if self._grpc is not None:
+                group.create_task(self._grpc.close(self._options.shutdown_seconds))
         log.info("stopped")
 
 

@@ -1,8 +1,8 @@
 """What can go wrong, by what it ends.
 
-    Fault               the client broke the protocol or a limit
-      ConnectionFault     the connection ends: GOAWAY
-      StreamFault         one stream ends: RST_STREAM
+Fault               the client broke the protocol or a limit
+  ConnectionFault     the connection ends: GOAWAY
+  StreamFault         one stream ends: RST_STREAM
 """
 
 import enum
