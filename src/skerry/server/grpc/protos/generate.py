@@ -13,7 +13,7 @@ PROTOS = Path(__file__).parent
 
 def compiled() -> bytes:
     """The descriptors of all files, as protoc writes them."""
-    from grpc_tools import protoc  # type: ignore[import-untyped]
+    from grpc_tools import protoc
 
     files = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as directory:
