@@ -18,7 +18,7 @@ from skerry.server.errors import ServingError
 from skerry.server.grpc import framing, status
 from skerry.server.grpc.framing import PREFIX_BYTES, MessageReader, Unpacking, packed
 from skerry.server.grpc.h2.errors import ErrorCode
-from skerry.server.grpc.h2.outbound import Buffer, Parts
+from skerry.server.grpc.h2.outbound import Buffer, Parts, WholeAnswer
 from skerry.server.grpc.h2.stream import Stream
 from skerry.server.grpc.status import CallError, Status
 
@@ -33,6 +33,7 @@ _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])\Z")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _NEVER: Final = float("inf")
 _SMALL: Final = 1 << 16
+_ANSWER: Final = WholeAnswer(status.RESPONSE, status.DONE)
 
 
 class Later:
@@ -95,7 +96,8 @@ class Call(Stream):
     def on_close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.let_go(self._held)
+        if self._held:
+            self.let_go(self._held)
 
     def on_second(self, clock: float) -> None:
         if self.stuck(clock):
@@ -240,6 +242,10 @@ class UnaryCall(Call):
             self.fail(why)
 
     def _complete(self, parts: Parts) -> None:
+        if not self._meaning.wants_gzip:
+            size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+            if self.answer(_ANSWER, [b"\x00" + size.to_bytes(4, "big"), *parts], size + PREFIX_BYTES):
+                return
         self.write(parts)
         self.finish(status.DONE)
 

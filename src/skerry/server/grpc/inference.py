@@ -4,7 +4,8 @@ Tensors stay views on the message. What describes an input (name, type, shape) i
 clients, byte for byte, so what it meant is remembered; the description of the outputs is remembered likewise.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -64,12 +65,17 @@ _NARROW: Final = frozenset({"INT8", "INT16", "UINT8", "UINT16"})
 
 
 class Input(NamedTuple):
-    """An input as written. `contents` are encoded elements by field, in pieces as they came."""
+    """An input as written. `contents` are encoded elements by field, in pieces as they came.
+
+    `plain` is the dtype if raw contents of just `size` bytes can be taken as they are.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     contents: dict[int, list[Buffer]] | None
+    plain: np.dtype[Any] | None
+    size: int
 
 
 class InferMessage(msgspec.Struct, gc=False):
@@ -191,7 +197,13 @@ def _read_input(data: Buffer) -> Input:
         elif number == 5:
             contents = contents or {}
             _add_contents(contents, value)
-    return Input(name, datatype, tuple(shape), contents)
+    plain = None if contents or not _sound(shape) or datatype == "BOOL" else DTYPES.get(datatype)
+    size = element_count(shape) * plain.itemsize if plain is not None else -1
+    return Input(name, datatype, tuple(shape), contents, plain, size)
+
+
+def _sound(shape: Sequence[int]) -> bool:
+    return not shape or 0 <= min(shape) <= max(shape) <= _MOST_SIZE
 
 
 def _add_contents(contents: dict[int, list[Buffer]], data: Buffer) -> None:
@@ -236,16 +248,21 @@ def tensors_of(message: InferMessage) -> list[Tensor]:
             " ModelInferRequest::raw_input_contents is not allowed"
             f" - Size of raw_input_contents: {len(raw)} is different than number of inputs: {len(message.inputs)}"
         )
-    return [_tensor(each, data) for each, data in zip(message.inputs, raw, strict=True)]
+    return [
+        Tensor(each.name, each.datatype, each.shape, np.frombuffer(data, each.plain))
+        if each.size == len(data)
+        else _tensor(each, data)
+        for each, data in zip(message.inputs, raw, strict=True)
+    ]
 
 
 def _tensor(given: Input, raw: Buffer | None) -> Tensor:
-    name, datatype, shape, contents = given
+    name, datatype, shape, contents = given[:4]
     if datatype not in DTYPES and datatype != BYTES:
         raise InvalidRequest(
             f"Could not parse input content. Unsupported data precision detected - {datatype}; input name: {name}"
         )
-    if shape and not 0 <= min(shape) <= max(shape) <= _MOST_SIZE:
+    if not _sound(shape):
         raise InvalidRequest(f"Invalid input shape - Actual: ({','.join(map(str, shape))}); input name: {name}")
     count = element_count(shape)
     if raw is None:

@@ -31,7 +31,7 @@ class HeaderBlocks:
         self._parts: list[bytes] = []
         self._size = 0
         self.stream_id = 0  # whose block is not complete
-        self.ended = False  # whether its HEADERS ended the stream
+        self.ended = 0  # whether its HEADERS ended the stream
 
     def begin(self, flags: int, payload: bytes) -> bytes | None:
         """Take a HEADERS frame; return the block if it is complete."""

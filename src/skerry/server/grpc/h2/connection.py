@@ -44,6 +44,7 @@ MOST_STREAMS: Final = 256
 _STREAMS_A_TURN: Final = 64
 _REMEMBERED: Final = 128
 _NEVER: Final = float("inf")
+_PLAIN: Final = frames.END_HEADERS | frames.PADDED | frames.WITH_PRIORITY
 _SETTINGS: Final = frames.settings(
     {
         frames.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
@@ -222,7 +223,10 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "another frame was due here")
         try:
             if kind == HEADERS:
-                self._on_headers(flags, stream_id, payload)
+                if flags & _PLAIN == frames.END_HEADERS:
+                    self._on_block(stream_id, payload, flags & END_STREAM)
+                else:
+                    self._on_headers(flags, stream_id, payload)
             elif kind == CONTINUATION:
                 self._on_continuation(flags, stream_id, payload)
             else:
@@ -282,15 +286,13 @@ class Connection(asyncio.Protocol):
         self.guard.reset()
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if flags & frames.PADDED | flags & frames.WITH_PRIORITY or not flags & frames.END_HEADERS:
-            block = self._blocks.begin(flags, payload)
-            if block is None:
-                self._blocks.stream_id = stream_id
-                self._blocks.ended = bool(flags & END_STREAM)
-                self._expecting = CONTINUATION
-                return
-            payload = block
-        self._on_block(stream_id, payload, ended=bool(flags & END_STREAM))
+        block = self._blocks.begin(flags, payload)
+        if block is not None:
+            self._on_block(stream_id, block, flags & END_STREAM)
+            return
+        self._blocks.stream_id = stream_id
+        self._blocks.ended = flags & END_STREAM
+        self._expecting = CONTINUATION
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         if self._expecting != CONTINUATION or stream_id != self._blocks.stream_id:
@@ -298,11 +300,11 @@ class Connection(asyncio.Protocol):
         block = self._blocks.go_on(flags, payload)
         if block is not None:
             self._expecting = None
-            self._on_block(stream_id, block, ended=self._blocks.ended)
+            self._on_block(stream_id, block, self._blocks.ended)
 
-    def _on_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def _on_block(self, stream_id: int, block: bytes, ended: int) -> None:
         if stream_id <= self.last_stream or not stream_id & 1:
-            self._on_later_block(stream_id, block, ended=ended)
+            self._on_later_block(stream_id, block, ended)
             return
         self.last_stream = stream_id
         head = self._blocks.request(block)
@@ -314,7 +316,7 @@ class Connection(asyncio.Protocol):
             self._reader.stopped = True
         stream = self.listener.service(self, stream_id, head)
         self.streams[stream_id] = stream
-        stream.ended = ended
+        stream.ended = bool(ended)
         stream.on_open()
         if ended and not stream.closed:
             if stream.expected:
@@ -322,7 +324,7 @@ class Connection(asyncio.Protocol):
             else:
                 stream.on_data(b"", ended=True)
 
-    def _on_later_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def _on_later_block(self, stream_id: int, block: bytes, ended: int) -> None:
         """A header block that opens no stream: trailers, or a mistake."""
         stream = self.streams.get(stream_id)
         if stream is None:

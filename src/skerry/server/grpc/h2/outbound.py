@@ -5,6 +5,7 @@ the connection's window or the socket is full; waiting streams take turns, a fra
 """
 
 import asyncio
+import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,6 +21,23 @@ Buffer: TypeAlias = bytes | memoryview
 Parts: TypeAlias = list[Buffer]
 _WORTH_JOINING: Final = 1 << 16
 _LAST: Final = END_HEADERS | END_STREAM
+
+
+class WholeAnswer:
+    """The frames around a body that fits into one, when the fields before and behind it are always the same."""
+
+    def __init__(self, first: bytes, last: bytes) -> None:
+        self._first = struct.Struct(f">HBBBL{len(first)}sHBBBL")
+        self._head = (len(first) >> 8, len(first) & 0xFF, HEADERS, END_HEADERS)
+        self._block = first
+        self._before_last = head(HEADERS, _LAST, 0, len(last))[:5]
+        self._last = last
+
+    def before(self, stream_id: int, size: int) -> bytes:
+        return self._first.pack(*self._head, stream_id, self._block, size >> 8, size & 0xFF, DATA, 0, stream_id)
+
+    def after(self, stream_id: int) -> bytes:
+        return self._before_last + stream_id.to_bytes(4, "big") + self._last
 
 
 class Outbound:
@@ -73,6 +91,15 @@ class Outbound:
         self._size = 0
 
     # HEADERS. They are not under flow control.
+
+    def whole(self, stream: "Stream", frame: "WholeAnswer", parts: Parts, size: int) -> bool:
+        """Send an answer from its first to its last field, if there is room for all of it now."""
+        if size > self.max_frame or size > self.window or size > stream.send_window or self.blocked or self._prefix:
+            return False
+        self.window -= size
+        self._size += size
+        self.put(frame.before(stream.id, size), *parts, frame.after(stream.id))
+        return True
 
     def headers(self, stream: "Stream", block: bytes, *, last: bool = False) -> None:
         """Send a block of fields."""
