@@ -173,7 +173,7 @@ def _desired(item: Object) -> Object:
 
 def _meta_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldError]:
     meta = new["metadata"]
-    errors = names.validate_object_meta(meta, namespaced=kind.namespaced)
+    errors = names.validate_object_meta(meta, namespaced=kind.namespaced, name_rule=kind.name_rule)
     if old is not None:
         errors += _immutable_meta(meta, old["metadata"])
     return errors

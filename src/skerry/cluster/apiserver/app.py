@@ -170,11 +170,11 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 async def _send_reply(reply: Reply, send: Send, *, head: bool) -> None:
+    fields = {"cache-control": "no-cache, private", **reply.headers}
     headers = [
         (b"content-type", reply.media_type.encode()),
         (b"content-length", str(len(reply.body)).encode()),
-        (b"cache-control", b"no-cache, private"),
-        *((key.encode(), value.encode("latin-1")) for key, value in reply.headers.items()),
+        *((key.encode(), value.encode("latin-1")) for key, value in fields.items()),
     ]
     await send({"type": "http.response.start", "status": reply.code, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})

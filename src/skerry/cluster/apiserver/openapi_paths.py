@@ -56,11 +56,6 @@ def gvk(kind: Kind, name: str = "") -> dict[str, str]:
     return {"group": kind.group, "kind": name or kind.kind, "version": kind.version}
 
 
-def is_built_in(kind: Kind) -> bool:
-    """Say whether a kind is Kubernetes' own; custom resources take no strategic merge patch."""
-    return "." not in kind.group or kind.group.endswith(".k8s.io")
-
-
 def paths_v3(kind: Kind, names: tuple[str, str]) -> Paths:
     """Yield the paths of a kind; `names` are the components of an object and of a list."""
     for path, operations in _paths(kind):
@@ -148,4 +143,4 @@ def _query_type(name: str) -> Schema:
 
 
 def _patches(kind: Kind) -> list[str]:
-    return [*_MERGE_PATCHES, *([_STRATEGIC] if is_built_in(kind) else [])]
+    return [*_MERGE_PATCHES, *([_STRATEGIC] if kind.built_in else [])]

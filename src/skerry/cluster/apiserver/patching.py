@@ -30,13 +30,13 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
         raise status.bad_request("the patch is unrecognized: want a map")
     if media_type == MERGE_PATCH:
         return _as_object(merge_patch(old, patch))
-    if media_type == STRATEGIC_PATCH and is_built_in(kind):
+    if media_type == STRATEGIC_PATCH and kind.built_in:
         try:
             return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
         except PatchError as error:
             raise status.bad_request(str(error)) from None
     # The real server gives this answer for custom resources, and kubectl then falls back to a merge patch.
-    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if is_built_in(kind) else [])]
+    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if kind.built_in else [])]
     raise status.unsupported_media_type(offered)
 
 
@@ -48,11 +48,6 @@ def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:
         message = f"the server rejected our request due to an error in our request: {error}"
         details = {"name": name, "group": kind.group, "kind": kind.plural}
         raise status.StatusError(422, "Invalid", message, details) from None
-
-
-def is_built_in(kind: Kind) -> bool:
-    """Say whether a kind is Kubernetes' own; all others behave as custom resources do."""
-    return "." not in kind.group or kind.group.endswith(".k8s.io")
 
 
 def _as_object(value: Any) -> Object:

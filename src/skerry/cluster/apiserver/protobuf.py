@@ -2,25 +2,35 @@
 
 A body is `k8s` and a zero byte, then a `runtime.Unknown` that holds the object's own message. The messages are decoded
 straight into the JSON form that the rest of the server works on, by a table of field numbers (`protobuf_fields`).
-Answers are always JSON: these clients accept both. A field that the table lacks is refused, never dropped in silence.
+Answers are always JSON: these clients accept both.
 
-Facts: k8s.io/apimachinery `pkg/runtime/serializer/protobuf`, the `generated.proto` files of k8s.io/api.
+A field that the table lacks is refused, never dropped in silence, unless there is nothing in it: a client that is newer
+than the table writes the zeros of its new fields too.
+
+Facts: k8s.io/apimachinery `pkg/runtime/serializer/protobuf`.
 """
 
 import base64
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from skerry.api.registry import Object
-from skerry.cluster.apiserver.protobuf_fields import MESSAGES, Field
+from skerry.cluster.apiserver.protobuf_fields import Field, fields_of, message_of
 from skerry.machinery import status
 
 _MAGIC: Final = b"k8s\x00"
 
 _ZEROS: Final = (None, "", 0)
+_NOTHING: Final = memoryview(b"")
+_DEPTH: Final = 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIRE: Final = {"int": _VARINT, "bool": _VARINT, "double": _FIXED64}  # all else is length-delimited
+
+Raw = int | memoryview
 
 
 class ProtobufError(ValueError):
@@ -35,25 +45,27 @@ def decode_object(body: bytes) -> Object:
     if not body.startswith(_MAGIC):
         raise status.bad_request("the object provided is unrecognized: want the protobuf prefix k8s")
     try:
-        unknown = {number: value for number, _, value in _fields(memoryview(body)[len(_MAGIC) :])}
-        type_meta = {number: bytes(value).decode() for number, _, value in _fields(unknown.get(1, memoryview(b"")))}
-        api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
-        if kind not in MESSAGES:
+        envelope = _last_of_each(memoryview(body)[len(_MAGIC) :])
+        type_meta = _last_of_each(_view(envelope.get(1, _NOTHING)))
+        api_version, kind = _text(type_meta.get(1, _NOTHING)), _text(type_meta.get(2, _NOTHING))
+        message = message_of(api_version, kind)
+        if message is None:
             raise _not_taken(f"{kind} of {api_version}")
-        item = _message(unknown.get(2, memoryview(b"")), kind)
-    except (ProtobufError, UnicodeDecodeError, struct.error) as error:
+        item = _message(_view(envelope.get(2, _NOTHING)), message)
+    except (ValueError, OverflowError, OSError, struct.error) as error:
         raise status.bad_request(f"the object provided is unrecognized (must be of type protobuf): {error}") from None
     return {"apiVersion": api_version, "kind": kind, **item}
 
 
 def _message(data: memoryview, name: str) -> Object:
-    known = MESSAGES[name]
+    known = fields_of(name)
     item: Object = {}
-    for number, wire, raw in _fields(data):
+    for number, wire, raw in _records(data):
         field = known.get(number)
-        if field is None:
+        if field is not None:
+            _store(item, field, _value(field, wire, raw))
+        elif not _is_nothing(raw):
             raise _not_taken(f"field {number} of {name}")
-        _store(item, field, _value(field, wire, raw))
     return item
 
 
@@ -68,56 +80,68 @@ def _store(item: Object, field: Field, value: Any) -> None:
         item[field.name] = value
 
 
-def _value(field: Field, wire: int, raw: Any) -> Any:
+def _value(field: Field, wire: int, raw: Raw) -> Any:
     if field.is_map:
-        return _entry(field, raw)
+        return _entry(field, _view(raw))
+    if field.repeated and field.type == "int" and wire == _BYTES:
+        return _packed(_view(raw))
+    if wire != _WIRE.get(field.type, _BYTES):
+        raise ProtobufError(f"{field.name} has the wire type {wire}")
+    if isinstance(raw, int):
+        match field.type:
+            case "bool":
+                return bool(raw)
+            case "int":
+                return _signed(raw)
+            case _:
+                return struct.unpack("<d", struct.pack("<Q", raw))[0]
     match field.type:
-        case "int":
-            return _packed(raw) if wire == _BYTES else _signed(raw)
-        case "bool":
-            return bool(raw)
         case "string":
-            return bytes(raw).decode()
+            return _text(raw)
         case "bytes":
             return base64.b64encode(raw).decode()
-        case "double":
-            return struct.unpack("<d", struct.pack("<Q", raw))[0]
         case "Quantity":
-            return {number: bytes(value).decode() for number, _, value in _fields(raw)}.get(1, "0")
+            return _text(_last_of_each(raw).get(1, _NOTHING)) or "0"
         case "Time" | "MicroTime":
             return _time(raw, micro=field.type == "MicroTime")
         case "IntOrString":
             return _int_or_string(raw)
+        case "FieldsV1":
+            return msgspec.json.decode(_view(_last_of_each(raw).get(1, _NOTHING)) or b"{}")
         case name:
             return _message(raw, name)
 
 
 def _entry(field: Field, raw: memoryview) -> dict[str, Any]:
-    parts = {number: (wire, value) for number, wire, value in _fields(raw)}
-    key = bytes(parts.get(1, (_BYTES, b""))[1]).decode()
-    plain = Field(field.name, field.type)
-    wire, value = parts.get(2, (_BYTES, memoryview(b"")))
-    return {key: _value(plain, wire, value)}
+    key, value, wire = "", None, _WIRE.get(field.type, _BYTES)
+    for number, found, part in _records(raw):
+        if number == 1:
+            key = _text(part)
+        elif number == 2:
+            wire, value = found, part
+    default: Raw = 0 if wire == _VARINT else _NOTHING
+    return {key: _value(Field(field.name, field.type), wire, default if value is None else value)}
 
 
 def _time(raw: memoryview, *, micro: bool) -> str | None:
-    parts = {number: _signed(value) for number, _, value in _fields(raw)}
+    parts = _last_of_each(raw)
     if not parts:
         return None
-    moment = datetime.fromtimestamp(parts.get(1, 0), UTC)
-    if micro:
-        return moment.replace(microsecond=parts.get(2, 0) // 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = datetime.fromtimestamp(_signed(_number(parts.get(1, 0))), UTC)
+    if not micro:
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    nanoseconds = _number(parts.get(2, 0))
+    return moment.replace(microsecond=nanoseconds // 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _int_or_string(raw: memoryview) -> int | str:
-    parts = {number: value for number, _, value in _fields(raw)}
+    parts = _last_of_each(raw)
     if parts.get(1, 0) == 1:
-        return bytes(parts.get(3, b"")).decode()
-    return _signed(parts.get(2, 0))
+        return _text(parts.get(3, _NOTHING))
+    return _signed(_number(parts.get(2, 0)))
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
+def _records(data: memoryview) -> Iterator[tuple[int, int, Raw]]:
     """Yield (field number, wire type, value) of a message; values of length-delimited fields are views."""
     position = 0
     while position < len(data):
@@ -126,20 +150,32 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
         if wire == _VARINT:
             value, position = _varint(data, position)
             yield number, wire, value
-        elif wire == _BYTES:
-            length, position = _varint(data, position)
-            if position + length > len(data):
-                raise ProtobufError(f"field {number} is cut off")
-            yield number, wire, data[position : position + length]
-            position += length
+            continue
+        if wire == _BYTES:
+            size, position = _varint(data, position)
         elif wire in {_FIXED64, _FIXED32}:
             size = 8 if wire == _FIXED64 else 4
-            if position + size > len(data):
-                raise ProtobufError(f"field {number} is cut off")
-            yield number, wire, int.from_bytes(data[position : position + size], "little")
-            position += size
         else:
             raise ProtobufError(f"field {number} has the unknown wire type {wire}")
+        if position + size > len(data):
+            raise ProtobufError(f"field {number} is cut off")
+        part = data[position : position + size]
+        yield number, wire, part if wire == _BYTES else int.from_bytes(part, "little")
+        position += size
+
+
+def _last_of_each(data: memoryview) -> Mapping[int, Raw]:
+    return {number: value for number, _, value in _records(data)}
+
+
+def _is_nothing(raw: Raw, depth: int = 0) -> bool:
+    """Say whether a value is zero, empty, or a message of nothing but such values."""
+    if isinstance(raw, int):
+        return raw == 0
+    try:
+        return depth < _DEPTH and all(_is_nothing(value, depth + 1) for _, _, value in _records(raw))
+    except ProtobufError:
+        return False
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
@@ -149,7 +185,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, position
+            return value & 0xFFFF_FFFF_FFFF_FFFF, position
         shift += 7
     raise ProtobufError("a number is cut off")
 
@@ -166,6 +202,22 @@ def _packed(raw: memoryview) -> list[int]:
 def _signed(value: int) -> int:
     # Negative numbers travel as 64-bit two's complement.
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _view(raw: Raw) -> memoryview:
+    if isinstance(raw, int):
+        raise ProtobufError("a number stands where a message should")
+    return raw
+
+
+def _number(raw: Raw) -> int:
+    if not isinstance(raw, int):
+        raise ProtobufError("a message stands where a number should")
+    return raw
+
+
+def _text(raw: Raw) -> str:
+    return bytes(_view(raw)).decode()
 
 
 def _not_taken(what: str) -> status.StatusError:

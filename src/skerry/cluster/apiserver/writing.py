@@ -8,7 +8,7 @@ import msgspec
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import admission, printing
 from skerry.cluster.apiserver.admission import Admission
-from skerry.cluster.apiserver.patching import is_built_in, patched
+from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.printing import Output
 from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply, with_warnings
@@ -61,7 +61,7 @@ class Writer:
         output = printing.output_of(request)
         item = _decoded(request, target, options)
         pinned = bool(item["metadata"].get("resourceVersion"))
-        if not pinned and not is_built_in(kind):
+        if not pinned and not kind.built_in:
             raise status.invalid(kind.kind, kind.group, target.name or "", [_NO_VERSION])
         for _ in range(1 if pinned else _ATTEMPTS):
             old = self._reader.fetch(target)

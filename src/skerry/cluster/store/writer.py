@@ -182,7 +182,7 @@ def _checked(connection: sqlite3.Connection, write: Write) -> bytes | None:
 def _encoded(key: Key, item: dict[str, Any], version: int) -> bytes:
     try:
         return stamped(item, version)
-    except (ValueError, TypeError, KeyError) as error:  # also what msgspec raises
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreFailed(f"cannot store {key.resource} {key.name}: {type(error).__name__}: {error}") from error
 
 
