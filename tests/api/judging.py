@@ -5,6 +5,7 @@ from typing import Any
 
 from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Kind
+from skerry.machinery.fielderrors import invalid
 
 Json = dict[str, Any]
 
@@ -13,7 +14,11 @@ def complaints(short_name: str, new: Json, old: Json | None = None) -> list[str]
     """Return the texts that a client would read."""
     kind = REGISTRY.by_short_name(short_name)
     assert kind is not None
-    return [str(error) for error in kind.validate(_defaulted(kind, new), old and _defaulted(kind, old))]
+    item = _defaulted(kind, new)
+    name = item["metadata"]["name"]
+    errors = [invalid("metadata.name", name, problem) for problem in kind.name_rule(name)]
+    errors += kind.validate(item, old and _defaulted(kind, old))
+    return [str(error) for error in errors]
 
 
 def _defaulted(kind: Kind, item: Json) -> Json:

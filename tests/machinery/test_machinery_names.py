@@ -128,8 +128,8 @@ def test_good_metadata() -> None:
         (
             {"ownerReferences": [{"name": "x", "controller": True}, {"name": "y", "controller": True}]},
             (
-                'metadata.ownerReferences: Invalid value: [{"name": "x", "controller": true}, '
-                '{"name": "y", "controller": true}]: Only one reference can have Controller set to true. '
+                'metadata.ownerReferences: Invalid value: [{"name":"x","controller":true},'
+                '{"name":"y","controller":true}]: Only one reference can have Controller set to true. '
                 'Found "true" in references for x and y'
             ),
         ),

@@ -7,12 +7,10 @@ from lightkube.models import core_v1
 
 from skerry.api import wellknown
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, NONE, UNKNOWN, spec, status
-from skerry.api.checks import Errors
 from skerry.api.claims import PERSISTENT_VOLUME_CLAIM
 from skerry.api.configuration import CONFIG_MAP, SECRET
 from skerry.api.events import EVENT
 from skerry.api.filling import branch, fill
-from skerry.api.metadata import validate_name
 from skerry.api.pods.columns import POD_COLUMNS
 from skerry.api.pods.defaults import default_pod
 from skerry.api.pods.validation import validate_pod
@@ -36,10 +34,6 @@ def _default_namespace(namespace: Object) -> None:
     if not meta.get("deletionTimestamp") and not own.get("finalizers"):
         own["finalizers"] = [wellknown.NAMESPACE_FINALIZER]
     fill(branch(namespace, "status"), phase="Active")
-
-
-def _validate_namespace(namespace: Object, old: Object | None) -> Errors:
-    return validate_name(namespace, names.is_dns1123_label) if old is None else []
 
 
 def _default_node(node: Object) -> None:
@@ -85,7 +79,7 @@ NAMESPACE: Final = Kind(
     verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
     subresources=("finalize", "status"),
     default=_default_namespace,
-    validate=_validate_namespace,
+    name_rule=names.is_dns1123_label,
 )
 
 NODE: Final = Kind(
@@ -136,6 +130,7 @@ SERVICE: Final = Kind(
     subresources=("status",),
     default=default_service,
     validate=validate_service,
+    name_rule=names.is_dns1035_label,
 )
 
 ENDPOINTS: Final = Kind(

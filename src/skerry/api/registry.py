@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from skerry.machinery.fielderrors import FieldError
+from skerry.machinery.names import NameRule, is_dns1123_subdomain
 
 Object = dict[str, Any]
 # Named here because `Column.type` hides the builtin inside the class bodies below.
@@ -58,6 +59,7 @@ class Kind:
     subresources: Sequence[str] = ()  # "status", "log", "binding"
     default: Callable[[Object], None] = _nothing
     validate: Callable[[Object, Object | None], list[FieldError]] = _valid
+    name_rule: NameRule = is_dns1123_subdomain
     warn: Callable[[Object, Object | None], list[str]] = field(default=lambda _new, _old: [])
     # Events are stored once and served in two groups; all other kinds store what they serve.
     stored_as: tuple[str, str] | None = None  # (group, plural)
@@ -87,6 +89,11 @@ class Kind:
     def storage_key(self) -> str:
         group, plural = self.stored_as or (self.group, self.plural)
         return f"{group}/{plural}"
+
+    @property
+    def built_in(self) -> bool:
+        """Kubernetes' own kinds; all others are custom resources on a cluster, which take no strategic patches."""
+        return "." not in self.group or self.group.endswith(".k8s.io")
 
     @property
     def has_status(self) -> bool:

@@ -12,7 +12,7 @@ from skerry.api import formats
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, NONE, labels, shortened, spec, status
 from skerry.api.checks import Errors, named, obeys, one_of, port_number
 from skerry.api.filling import branch, fill
-from skerry.api.metadata import validate_labels, validate_name
+from skerry.api.metadata import validate_labels
 from skerry.api.pods.probes import port as port_or_name
 from skerry.api.registry import Column, Object
 from skerry.api.wellknown import HEADLESS
@@ -54,8 +54,7 @@ def _default_addresses(own: dict[str, Any]) -> None:
 def validate_service(service: Object, old: Object | None) -> Errors:
     """Check a Service."""
     own = spec(service)
-    errors = validate_name(service, names.is_dns1035_label)
-    errors += one_of("spec.type", own.get("type"), _TYPES)
+    errors = one_of("spec.type", own.get("type"), _TYPES)
     errors += one_of("spec.sessionAffinity", own.get("sessionAffinity"), _AFFINITIES)
     errors += validate_labels("spec.selector", own.get("selector"))
     errors += _type(own) + _ports("spec.ports", own)

@@ -23,7 +23,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 def invalid(field: str, value: Any, detail: str) -> FieldError:
     """Complain about a value that is not acceptable."""
-    shown = json.dumps(value, ensure_ascii=False) if not isinstance(value, float) else repr(value)
+    shown = _json(value) if not isinstance(value, float) else repr(value)
     return FieldError("FieldValueInvalid", field, f"Invalid value: {shown}: {detail}")
 
 
@@ -34,17 +34,22 @@ def required(field: str, detail: str = "") -> FieldError:
 
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
     """Complain about a value outside a closed set."""
-    choices = ", ".join(json.dumps(choice) for choice in sorted(supported))
+    choices = ", ".join(_json(choice) for choice in sorted(supported))
     return FieldError(
-        "FieldValueNotSupported", field, f"Unsupported value: {json.dumps(value)}: supported values: {choices}"
+        "FieldValueNotSupported", field, f"Unsupported value: {_json(value)}: supported values: {choices}"
     )
 
 
 def duplicate(field: str, value: Any) -> FieldError:
     """Complain about a value that stands twice."""
-    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {json.dumps(value)}")
+    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_json(value)}")
 
 
 def forbidden(field: str, detail: str) -> FieldError:
     """Complain about a value that may not be set here."""
     return FieldError("FieldValueForbidden", field, f"Forbidden: {detail}")
+
+
+def _json(value: Any) -> str:
+    """Write a value as Go's encoder does: without blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

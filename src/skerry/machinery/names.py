@@ -5,6 +5,7 @@ Facts: k8s.io/apimachinery `pkg/util/validation`, `pkg/api/validation`.
 
 import random
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from skerry.machinery.fielderrors import FieldError, forbidden, invalid, required
@@ -20,6 +21,8 @@ _ANNOTATIONS_LIMIT: Final = 256 * 1024
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX: Final = 5
 _LONGEST_BASE: Final = 63 - _SUFFIX
+
+NameRule = Callable[[str], list[str]]  # what is wrong with a name, in words
 
 
 def is_dns1123_label(name: str) -> list[str]:
@@ -99,14 +102,16 @@ def is_label_value(value: str) -> list[str]:
     return problems
 
 
-def validate_object_meta(meta: dict[str, Any], *, namespaced: bool) -> list[FieldError]:
-    """Return what is wrong with the metadata of any kind; a kind may ask more of its name than this."""
+def validate_object_meta(
+    meta: dict[str, Any], *, namespaced: bool, name_rule: NameRule = is_dns1123_subdomain
+) -> list[FieldError]:
+    """Return what is wrong with the metadata of an object whose kind names its objects by `name_rule`."""
     errors: list[FieldError] = []
     name = meta.get("name", "")
     if not name:
         errors.append(required("metadata.name", "name or generateName is required"))
     else:
-        errors += [invalid("metadata.name", name, problem) for problem in is_dns1123_subdomain(name)]
+        errors += [invalid("metadata.name", name, problem) for problem in name_rule(name)]
     if namespaced:
         namespace = meta.get("namespace", "")
         errors += [invalid("metadata.namespace", namespace, problem) for problem in is_dns1123_label(namespace)]

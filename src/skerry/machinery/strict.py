@@ -139,7 +139,11 @@ def _walk(value: Any, shape: Shape, path: str, place: _GoField) -> Iterator[Prob
         yield from _walk_struct(value, shape.struct, path, place)
     elif shape.list_item is not None and isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _walk(inner, shape.list_item, f"{path}[{index}]", place)
+            here = f"{path}[{index}]"
+            if inner is None and shape.list_item.struct is not None:
+                # Go decodes it to an empty struct; nobody means that, and defaults would stumble over it.
+                yield Problem("type", here, f"{here}: null is not an item of a list; leave it out")
+            yield from _walk(inner, shape.list_item, here, place)
     elif shape.map_item is not None and isinstance(value, dict):
         for key, inner in value.items():
             yield from _walk(inner, shape.map_item, f"{path}.{key}", place)
