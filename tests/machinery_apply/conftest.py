@@ -11,7 +11,7 @@ from skerry.api.apply_keys import SCHEMAS
 from skerry.machinery.apply.manager import FieldManager
 from skerry.machinery.apply.structs import SET, WHOLE, ApplyRules, Schemas, keyed
 
-settings.register_profile("apply", max_examples=150, deadline=None)
+settings.register_profile("apply", max_examples=80, deadline=None)
 settings.load_profile("apply")
 
 

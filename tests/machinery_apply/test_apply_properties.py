@@ -108,7 +108,7 @@ def test_the_result_is_the_object_and_the_configuration(before: dict[str, Any], 
     after = applied(live, spec, "me", force=True)
     changed = compare(live, after, TOYS.node)
     said = everything(make_toy(spec), TOYS.node)
-    assert not changed.removed
+    assert changed.removed == changed.displaced
     assert difference(union(everything(live, TOYS.node), said), everything(after, TOYS.node)).keys() <= {"f:spec"}
     assert not difference(difference(changed.added, said), {"f:metadata": {"f:managedFields": {}}})
     # A map without a schema gives way to a scalar with all that is in it.

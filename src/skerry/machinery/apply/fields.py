@@ -9,7 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from skerry.machinery.apply import elements
-from skerry.machinery.apply.schema import NULL, Keyed, Leaf, ListNode, MapNode, Node, SetOf, Struct, as_list, as_map
+from skerry.machinery.apply.schema import (
+    NULL,
+    Anything,
+    Keyed,
+    Leaf,
+    ListNode,
+    MapNode,
+    MapOf,
+    Node,
+    SetOf,
+    Struct,
+    as_list,
+    as_map,
+)
 from skerry.machinery.apply.sets import SELF, FieldSet
 
 
@@ -95,7 +108,6 @@ def with_parents(fields: FieldSet, node: Node) -> FieldSet:
 
 
 def _below(element: str, node: Node) -> Node | None:
-    if element.startswith("f:") and not isinstance(node, Keyed | SetOf):
-        of = getattr(node, "of", None)
-        return of(element[2:]) if of is not None else None
+    if element.startswith("f:"):
+        return node.of(element[2:]) if isinstance(node, Struct | MapOf | Anything) else None
     return node.items if element.startswith("k:") and isinstance(node, Keyed) else None

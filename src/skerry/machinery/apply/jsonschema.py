@@ -10,7 +10,7 @@ Facts: k8s.io/kube-openapi `pkg/schemaconv`.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from skerry.machinery.apply.schema import ANYTHING, ATOMIC, Keyed, Leaf, ListOf, MapOf, Node, SetOf, Struct
+from skerry.machinery.apply.schema import ANYTHING, Keyed, Leaf, ListOf, MapOf, Node, SetOf, Struct
 from skerry.machinery.structs import Scalar
 
 _SCALARS: Final[Mapping[str, tuple[Scalar, ...]]] = {
@@ -73,6 +73,3 @@ def _map(schema: Mapping[str, Any]) -> Node:
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
     return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
-
-
-__all__ = ["ATOMIC", "schema_of"]

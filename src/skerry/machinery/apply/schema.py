@@ -135,7 +135,6 @@ _MAPS: Final = (Struct, MapOf, Anything)
 _LISTS: Final = (Keyed, SetOf)
 
 ANYTHING: Final = Anything()
-ATOMIC: Final = Leaf(inner=ANYTHING)
 
 
 def as_map(node: Node, value: Any) -> MapNode | None:
