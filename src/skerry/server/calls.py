@@ -16,14 +16,14 @@ _LIGHT_BYTES: Final = 1 << 16
 class InferCall:
     """A checked request, ready for a slot."""
 
-    __slots__ = ("_feeds", "_outputs", "_pictures", "_served", "light")
+    __slots__ = ("_outputs", "_pictures", "_served", "feeds", "light")
 
     def __init__(self, served: ServedVersion, request: InferRequest) -> None:
         """Check the request; raises `InvalidRequest`."""
         self._served = served
         self._outputs = _selected(served.model.outputs, request.outputs) if request.outputs else served.every_output
         self._pictures: list[int] = []
-        self._feeds: list[tuple[Values, Shape]] = []
+        self.feeds: list[tuple[Values, Shape]] = []
         self.light = True
         inputs = request.inputs
         if len(inputs) != len(served.expected):
@@ -37,7 +37,7 @@ class InferCall:
                 check_tensor(tensor, spec)
             values = tensor.values
             assert not isinstance(values, list)
-            self._feeds.append((values, tensor.shape))
+            self.feeds.append((values, tensor.shape))
             if values.nbytes > _LIGHT_BYTES:
                 self.light = False
 
@@ -45,13 +45,13 @@ class InferCall:
         match reading_of(spec):
             case Reading.STRINGS:
                 check_tensor(tensor, spec)
-                self._feeds.append((tensor.values, tensor.shape))
+                self.feeds.append((tensor.values, tensor.shape))
             case Reading.ROWS:
-                self._feeds.append(packed_rows(tensor, spec))
+                self.feeds.append(packed_rows(tensor, spec))
             case Reading.PICTURES:
                 check_pictures(tensor, spec)
-                self._pictures.append(len(self._feeds))
-                self._feeds.append((tensor.values, tensor.shape))
+                self._pictures.append(len(self.feeds))
+                self.feeds.append((tensor.values, tensor.shape))
                 self.light = False
             case None:
                 raise InvalidRequest(
@@ -61,13 +61,16 @@ class InferCall:
     def prepare(self) -> None:
         """Decode the pictures."""
         for index in self._pictures:
-            pictures = self._feeds[index][0]
+            pictures = self.feeds[index][0]
             assert isinstance(pictures, list)
-            self._feeds[index] = decode(pictures, self._served.model.inputs[index])
+            self.feeds[index] = decode(pictures, self._served.model.inputs[index])
 
     def infer(self, slot: Slot) -> InferResponse:
+        return self.respond(slot.infer(self.feeds))
+
+    def respond(self, results: list[tuple[Values, Shape]]) -> InferResponse:
+        """Make the answer of what the engine returned."""
         served = self._served
-        results = slot.infer(self._feeds)
         outputs = []
         for index in self._outputs:
             spec = served.model.outputs[index]

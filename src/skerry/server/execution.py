@@ -2,7 +2,8 @@
 
 A model that answers in less than 0.2 ms runs on the event loop at once: handing it to a thread costs more than the
 model. Every other runs in a small pool. Each inference holds one of the model's slots; there is one thread more than
-there are slots, so that the next request's picture is decoded while the engine is busy.
+there are slots, so that the next request's picture is decoded while the engine is busy. Where a model's requests may
+be merged (`batching`), what arrives in one turn of the loop runs as one call, and so does what waits for a thread.
 
 The event loop owns all the state: the queue, the idle threads, the counters. A thread gets one job, works, and hands
 the outcome back through `call_soon_threadsafe`; nothing is locked. A job whose client has gone (its future is
@@ -18,14 +19,29 @@ from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
 
 from skerry.server import log
+from skerry.server.batching import (
+    Call,
+    LoopBatches,
+    Merging,
+    Paddable,
+    Waiting,
+    failure,
+    has_free_rows,
+    most_rows,
+    outcomes,
+    rows_for_nothing,
+    rows_of,
+    rows_within,
+    timed,
+)
 from skerry.server.engines import LoadedModel, Shape, Slot, Values
-from skerry.server.errors import InferenceFailed, Overloaded, ServingError, TimedOut
+from skerry.server.errors import Overloaded, ServingError, TimedOut
 from skerry.server.model_metrics import VersionMetrics
 from skerry.server.tensors import BYTES, DTYPES, InferResponse, TensorSpec, element_count
 
@@ -44,27 +60,16 @@ class Limits(msgspec.Struct, frozen=True):
     timeout_seconds: float
 
 
-class Call(Protocol):
-    """One inference, ready to run."""
-
-    @property
-    def light(self) -> bool:
-        """Whether there is so little to copy and nothing to prepare that the event loop may run it."""
-
-    def prepare(self) -> None:
-        """The work that needs no slot, such as decoding pictures."""
-
-    def infer(self, slot: Slot) -> InferResponse: ...
-
-
 class _Job:
-    """A call in the pool. Written by one thread at a time; the loop reads the times when the thread is done."""
+    """A call in the pool. Written by one thread at a time; the loop reads the rest when the thread is done."""
 
-    __slots__ = ("call", "future", "inferring", "submitted", "timer", "waited")
+    __slots__ = ("call", "future", "inferring", "outcome", "rows", "submitted", "timer", "waited")
 
-    def __init__(self, call: Call, future: asyncio.Future[InferResponse]) -> None:
+    def __init__(self, call: Call, future: asyncio.Future[InferResponse], rows: int) -> None:
         self.call = call
         self.future = future
+        self.rows = rows  # 0 where it must run alone
+        self.outcome: InferResponse | Exception | None = None
         self.submitted = perf_counter()
         self.timer: asyncio.TimerHandle | None = None
         self.waited = 0.0
@@ -73,6 +78,9 @@ class _Job:
 
 class _Abandoned(Exception):
     """Nobody waits for the answer any more."""
+
+
+_Inbox: TypeAlias = "SimpleQueue[list[_Job] | None]"
 
 
 class Execution:
@@ -87,8 +95,8 @@ class Execution:
         self._limits = limits
         self._loop = loop
         self._waiting: deque[_Job] = deque()
-        self._idle: list[SimpleQueue[_Job | None]] = []
-        self._threads: list[SimpleQueue[_Job | None]] = []
+        self._idle: list[_Inbox] = []
+        self._threads: list[_Inbox] = []
         self._slots: SimpleQueue[Slot] = SimpleQueue()
         self._slot_count = min(model.slots, _MOST_THREADS)
         self.typical_seconds = warm.seconds
@@ -99,6 +107,13 @@ class Execution:
             self._slots.put(warm.slot)
         self._inference_time = metrics.inference_time
         self._wait_time = metrics.wait_time
+        self._merging = warm.merging
+        self._merged_seconds = warm.merged_seconds
+        self._batches = LoopBatches(loop, warm.merging, self._run_turn) if warm.merging.rows > 1 else None
+        self._rows_in_threads = warm.merging.rows if warm.merges_in_threads else 1
+        self._due: asyncio.TimerHandle | None = None
+        if self._batches is not None:
+            self._batch_sizes, self._queue_time = metrics.merging()
         metrics.streams.value = model.streams
         metrics.queue_size.value = self._slot_count
 
@@ -107,9 +122,17 @@ class Execution:
         """Whether light calls run on the event loop."""
         return self._inline
 
+    @property
+    def busy(self) -> bool:
+        """Whether any inference waits or runs; one on the event loop is over before anybody can ask."""
+        collecting = self._batches is not None and self._batches.busy
+        return collecting or bool(self._waiting) or len(self._idle) < len(self._threads)
+
     def run(self, call: Call) -> InferResponse | asyncio.Future[InferResponse]:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:
+            if self._batches is not None and (answer := self._batches.add(call)) is not None:
+                return answer
             return self._run_here(call)
         return self._enqueue(call)
 
@@ -120,23 +143,47 @@ class Execution:
         took = perf_counter() - start
         self._inference_time.observe(took)
         self._wait_time.observe(0.0)
+        if self._batches is not None:
+            self._batch_sizes.observe(rows_of(call.feeds))
+            self._queue_time.observe(0.0)
         if self._dissenting or took > 2 * INLINE_SECONDS:
             self._judge(took)
         return answer
+
+    def _run_turn(self, waiting: list[Waiting], rows: int) -> None:
+        """Answer what arrived together; those who have left are passed over."""
+        assert self._loop_slot is not None
+        start = perf_counter()
+        wanted = [each for each in waiting if not each.future.done()]
+        if not wanted:
+            return
+        calls = [each.call for each in wanted]
+        answers = outcomes(self._loop_slot, calls)
+        took = perf_counter() - start
+        self._batch_sizes.observe(rows if len(wanted) == len(waiting) else sum(rows_of(call.feeds) for call in calls))
+        for each, outcome in zip(wanted, answers, strict=True):
+            waited = start - each.since
+            self._inference_time.observe(took)
+            self._wait_time.observe(waited)
+            self._queue_time.observe(waited)
+            if isinstance(outcome, InferResponse):
+                each.future.set_result(outcome)
+            else:
+                each.future.set_exception(outcome)
+        if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
+            self._judge(max(took - self._merged_seconds, 0))
 
     def _enqueue(self, call: Call) -> asyncio.Future[InferResponse]:
         if not self._threads:
             self._start_threads()
         if len(self._waiting) >= self._limits.max_queue:
             self._refuse_when_full()
-        job = _Job(call, self._loop.create_future())
+        rows = rows_of(call.feeds) if self._rows_in_threads > 1 else 0
+        job = _Job(call, self._loop.create_future(), rows)
         job.timer = self._loop.call_later(self._limits.timeout_seconds, self._time_out, job)
         self._metrics.current_requests.value += 1
-        if self._idle:
-            self._idle.pop().put(job)
-            self._count_active()
-        else:
-            self._waiting.append(job)
+        self._waiting.append(job)
+        self._dispatch()
         return job.future
 
     def close(self) -> None:
@@ -151,7 +198,7 @@ class Execution:
         for _ in range(self._slot_count - self._slots.qsize()):
             self._slots.put(self._model.slot())
         for number in range(self._slot_count + 1):
-            inbox: SimpleQueue[_Job | None] = SimpleQueue()
+            inbox: _Inbox = SimpleQueue()
             # Daemons: a process that ends does not wait for an engine.
             threading.Thread(target=self._work, args=(inbox,), name=f"infer-{number}", daemon=True).start()
             self._threads.append(inbox)
@@ -193,80 +240,136 @@ class Execution:
 
     # In a thread.
 
-    def _work(self, inbox: SimpleQueue[_Job | None]) -> None:
-        while (job := inbox.get()) is not None:
-            outcome = self._attempt(job)
+    def _work(self, inbox: _Inbox) -> None:
+        while (jobs := inbox.get()) is not None:
+            self._infer(jobs)
             try:
-                self._loop.call_soon_threadsafe(self._finished, inbox, job, outcome)
+                self._loop.call_soon_threadsafe(self._finished, inbox, jobs)
             except RuntimeError:  # the loop is closed: the process is ending
                 return
 
-    def _attempt(self, job: _Job) -> InferResponse | Exception:
-        try:
-            return self._infer(job)
-        except (ServingError, _Abandoned) as why:
-            return why
-        except Exception as why:  # noqa: BLE001 - a defect is one failed request
-            log.exception("inference broke", error=type(why).__name__)
-            return InferenceFailed(f"Internal inference error - {type(why).__name__}: {why}")
-
-    def _infer(self, job: _Job) -> InferResponse:
+    def _infer(self, jobs: list[_Job]) -> None:
         begun = perf_counter()
-        if job.future.done():
-            raise _Abandoned
-        job.call.prepare()
+        for job in jobs:
+            job.outcome = _prepared(job)
+        ready = [job for job in jobs if job.outcome is None]
+        if not ready:
+            return
         prepared = perf_counter()
         slot = self._slots.get()
         start = perf_counter()
-        job.waited = start - prepared + begun - job.submitted
         try:
-            if job.future.done():
-                raise _Abandoned
-            answer = job.call.infer(slot)
+            for job in ready:
+                job.waited = start - prepared + begun - job.submitted
+                if job.future.done():
+                    job.outcome = _Abandoned()
+            ready = [job for job in ready if job.outcome is None]
+            for job, outcome in zip(ready, outcomes(slot, [job.call for job in ready]), strict=True):
+                job.outcome = outcome
         finally:
             self._slots.put(slot)
-        job.inferring = perf_counter() - start
-        return answer
+        took = perf_counter() - start
+        for job in ready:
+            job.inferring = took
 
     # On the loop again.
 
-    def _finished(self, inbox: SimpleQueue[_Job | None], job: _Job, outcome: InferResponse | Exception) -> None:
-        self._next(inbox)
+    def _finished(self, inbox: _Inbox, jobs: list[_Job]) -> None:
+        self._idle.append(inbox)
+        self._dispatch()
+        ran = [job for job in jobs if job.inferring]
+        if ran:
+            self._learn(ran[0].inferring / len(ran))
+            if len(ran) == 1 and ran[0].call.light:
+                self._judge(ran[0].inferring)
+            if self._batches is not None:
+                self._batch_sizes.observe(sum(job.rows or rows_of(job.call.feeds) for job in ran))
+        for job in jobs:
+            self._settle(job)
+
+    def _settle(self, job: _Job) -> None:
         self._metrics.current_requests.value -= 1
         if job.timer is not None:
             job.timer.cancel()
         if job.inferring:
             self._inference_time.observe(job.inferring)
             self._wait_time.observe(job.waited)
-            self._learn(job.inferring)
-            if job.call.light:
-                self._judge(job.inferring)
+            if self._batches is not None:
+                self._queue_time.observe(job.waited)
         if job.future.done():
             return
-        if isinstance(outcome, Exception):
-            job.future.set_exception(outcome)
+        assert job.outcome is not None
+        if isinstance(job.outcome, Exception):
+            job.future.set_exception(job.outcome)
         else:
-            job.future.set_result(outcome)
+            job.future.set_result(job.outcome)
 
-    def _next(self, inbox: SimpleQueue[_Job | None]) -> None:
-        """Give the thread the oldest job that somebody still waits for."""
-        while self._waiting:
-            job = self._waiting.popleft()
-            if not job.future.done():
-                inbox.put(job)
-                return
-            self._metrics.current_requests.value -= 1
-        self._idle.append(inbox)
+    def _dispatch(self) -> None:
+        """Give idle threads the oldest jobs that somebody still waits for."""
+        while self._idle and self._waiting and not self._holds_back():
+            if jobs := self._take():
+                self._idle.pop().put(jobs)
         self._count_active()
+
+    def _take(self) -> list[_Job]:
+        """As many as may run as one call."""
+        jobs: list[_Job] = []
+        rows = 0
+        while self._waiting:
+            job = self._waiting[0]
+            if not job.future.done():
+                if jobs and (not job.rows or rows + job.rows > self._rows_in_threads):
+                    break
+                jobs.append(job)
+                rows += job.rows
+            else:
+                self._metrics.current_requests.value -= 1
+            self._waiting.popleft()
+            if jobs and not jobs[-1].rows:
+                break
+        return jobs
+
+    def _holds_back(self) -> bool:
+        """Whether the oldest job should wait a little for company; a timer then comes back to it."""
+        delay = self._merging.delay_seconds
+        if not delay or self._rows_in_threads == 1 or not self._waiting[0].rows:
+            return False
+        if sum(job.rows for job in self._waiting) >= self._rows_in_threads:
+            return False
+        left = self._waiting[0].submitted + delay - perf_counter()
+        if left <= 0:
+            return False
+        if self._due is None:
+            self._due = self._loop.call_later(left, self._on_due)
+        return True
+
+    def _on_due(self) -> None:
+        self._due = None
+        self._dispatch()
 
     def _count_active(self) -> None:
         self._metrics.active.value = min(self._slot_count, len(self._threads) - len(self._idle))
 
 
+def _prepared(job: _Job) -> Exception | None:
+    """Do what needs no slot; return what went wrong."""
+    if job.future.done():
+        return _Abandoned()
+    try:
+        job.call.prepare()
+    except Exception as why:  # noqa: BLE001 - a defect is one failed request
+        return failure(why)
+    return None
+
+
 class WarmModel:
     """A loaded model that has run, and how long a run takes; infinity where zeros are no input for it."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    merging = Merging(rows=1)
+    merged_seconds = 0.0  # what the largest batch on the event loop takes
+    merges_in_threads = False
+
+    def __init__(self, model: LoadedModel, merging: Merging = merging) -> None:
         """Run the model a few times: the first pays for its memory, the best is its time. Blocks."""
         self.model = model
         self.slot = model.slot()
@@ -274,6 +377,36 @@ class WarmModel:
             self.seconds = self._measure()
         except (ServingError, KeyError, ValueError, MemoryError):
             self.seconds = math.inf
+        self._merge(merging)
+
+    def _merge(self, wanted: Merging) -> None:
+        """Find out what may run as one call."""
+        inline = self.seconds < INLINE_SECONDS
+        if not (inline or wanted.rows > 1) or not has_free_rows(self.model):
+            if wanted.rows > 1:
+                log.warning("requests are not merged: the model's batch is fixed, or other dimensions are not")
+            return
+        rows = most_rows(self.model, self.slot, wanted.rows)
+        if rows == 1 and wanted.rows > 1:
+            log.warning("requests are not merged: rows together give something else than alone")
+        filled = 1
+        if inline:
+            seconds_of = timed(self.model, self.slot)
+            rows = rows_within(seconds_of, rows)
+            filled = rows_for_nothing(seconds_of, rows)
+            self.merged_seconds = seconds_of(rows)
+        if isinstance(self.model, Paddable):
+            self._pad(self.model, filled)
+        self.merging = Merging(rows, wanted.delay_seconds)
+        self.merges_in_threads = wanted.rows > 1 and rows > 1
+
+    def _pad(self, model: Paddable, rows: int) -> None:
+        """Keep to one shape, provided that the answers stay the same."""
+        model.pad(rows)
+        self.slot = self.model.slot()
+        if rows > 1 and most_rows(self.model, self.slot, 0) == 1:
+            model.pad(0)
+            self.slot = self.model.slot()
 
     def _measure(self) -> float:
         sample = [_zeros(spec) for spec in self.model.inputs]

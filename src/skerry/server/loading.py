@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skerry.server import log
 from skerry.server.background import in_thread
+from skerry.server.batching import Merging
 from skerry.server.engines import Engine
 from skerry.server.errors import LoadError
 from skerry.server.execution import Execution, Limits, WarmModel
@@ -55,7 +56,8 @@ class Loader:
     async def _load_version(self, options: ModelOptions, number: int, path: Path) -> None:
         self._registry.loading(options.name, number)
         start = time.perf_counter()
-        warm = await in_thread(lambda: WarmModel(self._engine.load(path, options)))
+        merging = Merging(options.max_batch_size, options.max_queue_delay / 1e6)
+        warm = await in_thread(lambda: WarmModel(self._engine.load(path, options), merging))
         metrics = VersionMetrics(self._metrics, options.name, str(number))
         execution = Execution(warm, metrics, self._limits, asyncio.get_running_loop())
         self._registry.publish(ServedVersion(options.name, number, warm.model, execution, metrics))
@@ -68,5 +70,6 @@ class Loader:
             slots=warm.model.slots,
             inference_ms=round(warm.seconds * 1000, 3),
             inline=execution.inline,
+            most_rows=warm.merging.rows,
             took=round(time.perf_counter() - start, 3),
         )

@@ -18,6 +18,7 @@ Labels = Mapping[str, str]
 # floor(10 * 1.8 ** i), microseconds.
 BUCKETS: Final = tuple(int(10 * 1.8**i) for i in range(33))
 _MOST_NOTES: Final = 512
+_MOST_POWER: Final = 10
 
 
 class Series(Protocol):
@@ -80,6 +81,35 @@ class Histogram:
         yield f"{name}_count{{{labels}}} {self.count}"
         yield f"{name}_sum{{{labels}}} {self.total}"
         for bound, below in zip((*BUCKETS, "+Inf"), accumulate(self._counts), strict=True):
+            yield f'{name}_bucket{{{labels},le="{bound}"}} {below}'
+
+
+class SizeHistogram:
+    """Whole numbers, in buckets of powers of two up to 1024."""
+
+    __slots__ = ("_counts", "_total")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (_MOST_POWER + 2)
+        self._total = 0
+
+    def observe(self, size: int) -> None:
+        self._counts[min((size - 1).bit_length(), _MOST_POWER + 1) if size > 1 else 0] += 1
+        self._total += size
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    def lines(self, name: str, labels: str) -> Iterator[str]:
+        yield f"{name}_count{{{labels}}} {self.count}"
+        yield f"{name}_sum{{{labels}}} {self._total}"
+        bounds = (*(1 << power for power in range(_MOST_POWER + 1)), "+Inf")
+        for bound, below in zip(bounds, accumulate(self._counts), strict=True):
             yield f'{name}_bucket{{{labels},le="{bound}"}} {below}'
 
 

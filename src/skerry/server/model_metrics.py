@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from skerry.server.errors import StartError
-from skerry.server.metrics import Counter, Family, Histogram, exposition
+from skerry.server.metrics import Counter, Family, Histogram, SizeHistogram, exposition
 
 Interface: TypeAlias = Literal["REST", "gRPC"]
 Method: TypeAlias = Literal["ModelInfer", "ModelMetadata", "ModelReady"]
@@ -30,6 +30,9 @@ _FAMILIES: Final = (
         "gauge",
         "Number of currently consumed inference request from the processing queue.",
     ),
+    # Ours, for models whose requests are merged.
+    ("skerry_batch_size", "histogram", "Rows in one call of the engine."),
+    ("skerry_queue_time_us", "histogram", "Time a request waited for others and for its turn."),
 )
 _ONLY_ON_REQUEST: Final = frozenset({"ovms_infer_req_queue_size", "ovms_infer_req_active"})
 # Families of OVMS's graphs: their names are valid in --metrics_list, and this server never has a series for them.
@@ -69,6 +72,8 @@ class VersionMetrics:
 
     def __init__(self, server: ServerMetrics, name: str, version: str) -> None:
         labels = {"name": name, "version": version}
+        self._server = server
+        self._labels = labels
 
         def outcomes(family: str) -> dict[tuple[Interface, Method], Counter]:
             return {
@@ -98,3 +103,10 @@ class VersionMetrics:
         self.current_requests = server.family("ovms_current_requests").series(Counter, labels)
         self.queue_size = server.family("ovms_infer_req_queue_size").series(Counter, labels)
         self.active = server.family("ovms_infer_req_active").series(Counter, labels)
+
+    def merging(self) -> tuple[SizeHistogram, Histogram]:
+        """The sizes of batches, and the time that requests waited in them; only where requests are merged."""
+        return (
+            self._server.family("skerry_batch_size").series(SizeHistogram, self._labels),
+            self._server.family("skerry_queue_time_us").series(Histogram, self._labels),
+        )

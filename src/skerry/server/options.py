@@ -38,6 +38,8 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     color_format: str = ""
     precision: str = ""
     nireq: int = 0
+    max_batch_size: int = 0
+    max_queue_delay: int = 0
     target_device: str = ""
     plugin_config: dict[str, str | bool | int | float] = {}
     cache_dir: str = ""
@@ -103,6 +105,8 @@ _WORKING: Final[dict[str, str | bool]] = {
     "log_level": "INFO",
     "log_path": "",
     # Ours.
+    "max_batch_size": "0",
+    "max_queue_delay": "0",
     "model_wait_seconds": "30",
     "request_timeout_seconds": "60",
     "max_queue": "128",
@@ -283,6 +287,8 @@ def _model_options(values: dict[str, Any]) -> ModelOptions:
         name=values["model_name"],
         path=Path(values["model_path"]),
         nireq=nireq,
+        max_batch_size=_whole(values, "max_batch_size"),
+        max_queue_delay=_whole(values, "max_queue_delay"),
         plugin_config=_plugin_config(values["plugin_config"]),
         cache_dir=values["cache_dir"] or default_cache,
         cpu_extension=values["cpu_extension"],

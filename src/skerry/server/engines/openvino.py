@@ -32,7 +32,7 @@ from skerry.server.engines import Shape, Slot, Values
 from skerry.server.engines.preprocessing import apply_options, dim_of
 from skerry.server.errors import InferenceFailed, LoadError
 from skerry.server.options import ModelOptions
-from skerry.server.tensors import BYTES, DTYPES, Array, TensorSpec
+from skerry.server.tensors import BYTES, DTYPES, Array, TensorSpec, element_count
 
 _DATATYPES: Final = {
     "boolean": "BOOL",
@@ -158,12 +158,20 @@ class OpenVinoModel:
         self.outputs = tuple(spec for spec, _ in self._outputs)
         self.slots = nireq or int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.streams = _streams(compiled)
+        self._padded_rows = 0
+
+    def pad(self, rows: int) -> None:
+        """A change of shape costs as much as several calls, so small requests always fill the same one."""
+        self._padded_rows = rows
 
     def slot(self) -> Slot:
         specs = (*self.inputs, *self.outputs)
         fixed = all(spec.fixed_shape is not None and spec.datatype in DTYPES for spec in specs)
         kind = FixedSlot if fixed else VaryingSlot
-        return kind(self._compiled.create_infer_request(), self._inputs, self._outputs)
+        plain = kind(self._compiled.create_infer_request(), self._inputs, self._outputs)
+        if fixed or not self._padded_rows:
+            return plain
+        return PaddedSlot(self._compiled.create_infer_request(), self._inputs, self._outputs, self._padded_rows, plain)
 
 
 def _name(port: Any, kind: str, index: int) -> str:
@@ -262,3 +270,48 @@ class VaryingSlot(OpenVinoSlot):
         if datatype == BYTES:
             return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
         return tensor.data.flatten(), tuple(tensor.shape)
+
+
+class PaddedSlot(OpenVinoSlot):
+    """For independent rows up to some number: they fill the top of tensors that are set once; below is what was there.
+
+    What does not fit goes to the slot for any shape. Outputs are asked for each time: where shapes may vary, OpenVINO
+    does not always write to tensors that were set.
+    """
+
+    def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered, rows: int, other: Slot) -> None:
+        super().__init__(request)
+        self._other = other
+        self._rows = rows
+        self._rooms: list[Array] = []
+        for spec, index in inputs:
+            shape = ov.Shape((rows, *(dim.low for dim in spec.dims[1:])))
+            tensor = ov.Tensor(request.model_inputs[index].element_type, shape)
+            request.set_input_tensor(index, tensor)
+            self._rooms.append(tensor.data.reshape(-1))
+        self._outputs = []
+        for spec, index in outputs:
+            tail = tuple(dim.low for dim in spec.dims[1:])
+            self._outputs.append((index, element_count(tail), tail))
+        self._clear()
+
+    def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
+        rows = inputs[0][1][0]
+        if not 0 < rows <= self._rows or any(shape[0] != rows for _, shape in inputs):
+            return self._other.infer(inputs)
+        for room, (values, _) in zip(self._rooms, inputs, strict=True):
+            room[: len(values)] = values
+        try:
+            self.run()
+        except InferenceFailed:
+            self._clear()  # or what the engine cannot bear would stay for the next request
+            raise
+        fetch = self._request.get_output_tensor
+        return [
+            (fetch(index).data.reshape(-1)[: rows * width].copy(), (rows, *tail))
+            for index, width, tail in self._outputs
+        ]
+
+    def _clear(self) -> None:
+        for room in self._rooms:
+            room[:] = 0

@@ -1,0 +1,317 @@
+"""Requests that run as one call of the engine.
+
+A small model spends most of a call on being called: 32 rows take hardly longer than one. So what arrives in one turn
+of the event loop (or within `--max_queue_delay`) is put together, rows behind rows, run once, and cut apart again;
+each answer is a view on the common result. In the thread pool the same happens to what waits in the queue.
+
+That is only right when the rows do not know of each other. The first dimension of every tensor must be free and all
+others fixed, and before anything is merged, the model is asked twice: rows together must give what they give alone.
+A softmax over the batch, or a first dimension that is a time, is found out in this way.
+
+A lone client would only pay for waiting. After a while of turns with one request each, requests run at once, and one
+in a few still waits for the end of its turn, to notice when others have come.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+import numpy as np
+
+from skerry.server import log
+from skerry.server.engines import LoadedModel, Shape, Slot, Values
+from skerry.server.errors import InferenceFailed, ServingError
+from skerry.server.layouts import batch_position
+from skerry.server.tensors import DTYPES, Array, InferResponse, TensorSpec, element_count
+
+Feeds: TypeAlias = Sequence[tuple[Values, Shape]]
+
+USUAL_ROWS: Final = 64
+_LOOP_SECONDS: Final = 1e-3
+_CALL_SECONDS: Final = 10e-6
+_ALONE: Final = 16
+_PROBE: Final = 16
+_RUNS: Final = 5
+
+
+class Merging(msgspec.Struct, frozen=True):
+    """How many rows may run as one call, and how long the first of them waits for others.
+
+    With 0 rows the server chooses for models that run on the event loop, and merges nothing in threads.
+    """
+
+    rows: int = 0
+    delay_seconds: float = 0.0
+
+
+class Call(Protocol):
+    """One inference, ready to run."""
+
+    @property
+    def light(self) -> bool:
+        """Whether there is so little to copy and nothing to prepare that the event loop may run it."""
+
+    @property
+    def feeds(self) -> Feeds: ...
+
+    def prepare(self) -> None:
+        """The work that needs no slot, such as decoding pictures."""
+
+    def infer(self, slot: Slot) -> InferResponse: ...
+
+    def respond(self, results: list[tuple[Values, Shape]]) -> InferResponse:
+        """Make the answer of what the engine returned."""
+
+
+@runtime_checkable
+class Paddable(Protocol):
+    """A model whose engine is faster when it sees the same shape again."""
+
+    def pad(self, rows: int) -> None:
+        """Let slots made from now on fill requests up to so many rows, known to be independent; 0 is as before."""
+
+
+class Waiting:
+    """A call in the present batch, and since when it waits."""
+
+    __slots__ = ("call", "future", "since")
+
+    def __init__(self, call: Call, future: asyncio.Future[InferResponse]) -> None:
+        self.call = call
+        self.future = future
+        self.since = perf_counter()
+
+
+class LoopBatches:
+    """Collects what arrives in one turn of the event loop. `run` gets it, and settles every future."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, merging: Merging, run: Callable[[list[Waiting], int], None]
+    ) -> None:
+        self._loop = loop
+        self._most = merging.rows
+        self._delay = merging.delay_seconds
+        self._run = run
+        self._waiting: list[Waiting] = []
+        self._rows = 0
+        self._scheduled = False
+        self._alone = 0
+        self._passed = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for the end of a turn."""
+        return bool(self._waiting)
+
+    def add(self, call: Call) -> asyncio.Future[InferResponse] | None:
+        """Return the future answer; None when the call is best run at once."""
+        if self._alone >= _ALONE and not self._delay and not self._waiting:
+            self._passed += 1
+            if self._passed % _PROBE:
+                return None
+        rows = rows_of(call.feeds)
+        if not 0 < rows < self._most:
+            return None
+        if self._rows + rows > self._most:
+            self._flush()
+        if not self._scheduled:
+            self._schedule()
+        waiting = Waiting(call, self._loop.create_future())
+        self._waiting.append(waiting)
+        self._rows += rows
+        if self._rows == self._most:
+            self._flush()
+        return waiting.future
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        if self._delay:
+            self._loop.call_later(self._delay, self._end_turn)
+        else:
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self._alone = self._alone + 1 if len(self._waiting) == 1 else 0
+        self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        rows, self._rows = self._rows, 0
+        if waiting:
+            self._run(waiting, rows)
+
+
+def rows_of(feeds: Feeds) -> int:
+    """How many rows a request has; 0 where its inputs do not agree."""
+    rows = feeds[0][1][0]
+    if len(feeds) > 1 and any(shape[0] != rows for _, shape in feeds):
+        return 0
+    return rows
+
+
+def _run_together(slot: Slot, calls: Sequence[Call]) -> list[InferResponse]:
+    """Run several calls as one. Raises what the engine raises: then nobody has an answer yet."""
+    each = [call.feeds for call in calls]
+    counts = [feeds[0][1][0] for feeds in each]
+    total = sum(counts)
+    merged = [
+        (np.concatenate([feeds[index][0] for feeds in each]), (total, *shape[1:]))
+        for index, (_, shape) in enumerate(each[0])
+    ]
+    results = slot.infer(merged)
+    if len(results) == 1:
+        [(values, shape)] = results
+        assert not isinstance(values, list)
+        width = len(values) // total
+        tail = shape[1:]
+        answers = []
+        end = 0
+        for call, count in zip(calls, counts, strict=True):
+            begin, end = end, end + count * width
+            answers.append(call.respond([(values[begin:end], (count, *tail))]))
+        return answers
+    return _cut(calls, counts, total, results)
+
+
+def _cut(
+    calls: Sequence[Call], counts: list[int], total: int, results: list[tuple[Values, Shape]]
+) -> list[InferResponse]:
+    answers = []
+    row = 0
+    widths = [len(values) // total for values, _ in results]
+    for call, count in zip(calls, counts, strict=True):
+        parts: list[tuple[Values, Shape]] = [
+            (values[row * width : (row + count) * width], (count, *shape[1:]))
+            for (values, shape), width in zip(results, widths, strict=True)
+        ]
+        answers.append(call.respond(parts))
+        row += count
+    return answers
+
+
+def outcomes(slot: Slot, calls: Sequence[Call]) -> Sequence[InferResponse | Exception]:
+    """Run calls as one. When that fails each runs alone, so that only those fail whose fault it is."""
+    if len(calls) > 1:
+        try:
+            return _run_together(slot, calls)
+        except Exception as why:  # noqa: BLE001 - as below
+            log.info("a batch failed; its requests run alone", requests=len(calls), error=type(why).__name__)
+    return [_outcome(slot, call) for call in calls]
+
+
+def _outcome(slot: Slot, call: Call) -> InferResponse | Exception:
+    try:
+        return call.infer(slot)
+    except Exception as why:  # noqa: BLE001 - a defect is one failed request
+        return failure(why)
+
+
+def failure(why: Exception) -> ServingError:
+    """What a client is told; call it where the exception was caught."""
+    if isinstance(why, ServingError):
+        return why
+    log.exception("inference broke", error=type(why).__name__)
+    return InferenceFailed(f"Internal inference error - {type(why).__name__}: {why}")
+
+
+# Whether, and how far, a model's requests may be merged. Blocks: for the thread that loads the model.
+
+
+def most_rows(model: LoadedModel, slot: Slot, wanted: int) -> int:
+    """How many rows one call may have: 1 where requests must not be merged."""
+    if wanted == 1 or not has_free_rows(model):
+        return 1
+    highest = [spec.dims[0].high for spec in model.inputs]
+    rows = min([wanted or USUAL_ROWS, *(high for high in highest if high is not None)])
+    if rows < 2 or not _are_rows_independent(model, slot):
+        return 1
+    return rows
+
+
+def rows_within(seconds_of: Callable[[int], float], rows: int) -> int:
+    """The most rows that do not hold the event loop up; `seconds_of` measures a call."""
+    while rows > 1 and seconds_of(rows) > _LOOP_SECONDS:
+        rows //= 2
+    return rows
+
+
+def rows_for_nothing(seconds_of: Callable[[int], float], rows: int) -> int:
+    """How many rows cost no more than one and a change of shape: an engine may then always be given so many."""
+    alone = seconds_of(1)
+    while rows > 1 and seconds_of(rows) > alone + _CALL_SECONDS:
+        rows //= 2
+    return rows
+
+
+def timed(model: LoadedModel, slot: Slot) -> Callable[[int], float]:
+    """A function that measures a call with so many rows."""
+
+    def seconds_of(rows: int) -> float:
+        feeds = [(np.zeros(rows * _width(spec), DTYPES[spec.datatype]), _shape(spec, rows)) for spec in model.inputs]
+        times = []
+        for _ in range(_RUNS):
+            start = perf_counter()
+            slot.infer(feeds)
+            times.append(perf_counter() - start)
+        return min(times)
+
+    return seconds_of
+
+
+def has_free_rows(model: LoadedModel) -> bool:
+    """Whether the first dimension of all tensors may be anything from one on, and all others are fixed."""
+    return bool(model.inputs) and all(_has_free_rows(spec) for spec in (*model.inputs, *model.outputs))
+
+
+def _has_free_rows(spec: TensorSpec) -> bool:
+    dims = spec.dims
+    if spec.datatype not in DTYPES or not dims or dims[0].fixed or dims[0].low > 1:
+        return False
+    if spec.layout and batch_position(spec.layout, len(dims)) != 0:
+        return False
+    return all(dim.fixed for dim in dims[1:])
+
+
+def _width(spec: TensorSpec) -> int:
+    return element_count([dim.low for dim in spec.dims[1:]])
+
+
+def _shape(spec: TensorSpec, rows: int) -> Shape:
+    return (rows, *(dim.low for dim in spec.dims[1:]))
+
+
+def _are_rows_independent(model: LoadedModel, slot: Slot) -> bool:
+    """Whether three different rows give together what they give alone."""
+    generator = np.random.default_rng(0)
+    rows = [[_row(spec, generator) for spec in model.inputs] for _ in range(3)]
+    try:
+        alone = [_inferred(slot, model, [row]) for row in rows]
+        together = _inferred(slot, model, rows)
+    except (ServingError, KeyError, ValueError, MemoryError):
+        return False
+    for index, (values, shape) in enumerate(together):
+        if not shape or shape[0] != len(rows) or any(part[index][1] != (1, *shape[1:]) for part in alone):
+            return False
+        expected = np.concatenate([part[index][0] for part in alone])
+        if not np.allclose(values, expected, rtol=1e-3, atol=1e-5, equal_nan=values.dtype.kind == "f"):
+            return False
+    return True
+
+
+def _row(spec: TensorSpec, generator: np.random.Generator) -> Array:
+    """Small whole numbers where numbers are whole: they may be places in a table."""
+    width = _width(spec)
+    dtype = DTYPES[spec.datatype]
+    row: Array = generator.random(width).astype(dtype) if dtype.kind == "f" else generator.integers(2, size=width)
+    return row.astype(dtype)
+
+
+def _inferred(slot: Slot, model: LoadedModel, rows: list[list[Array]]) -> list[tuple[Array, Shape]]:
+    feeds: list[tuple[Values, Shape]] = [
+        (np.concatenate([row[index] for row in rows]), _shape(spec, len(rows)))
+        for index, spec in enumerate(model.inputs)
+    ]
+    return [(np.asarray(values), shape) for values, shape in slot.infer(feeds)]
