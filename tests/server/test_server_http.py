@@ -169,9 +169,9 @@ def test_headers_have_an_end(tiny: Server, size: int) -> None:
         assert receive(connection)[0] == 431
 
 
-def test_compressed_bodies_are_refused_by_name(tiny: Server) -> None:
-    reply = tiny.infer(BODY, headers={"content-encoding": "gzip"})
-    assert (reply.status, reply.json["error"]) == (415, "request bodies must not be compressed")
+def test_other_compressions_are_refused_by_name(tiny: Server) -> None:
+    reply = tiny.infer(BODY, headers={"content-encoding": "br"})
+    assert (reply.status, "Content-Encoding br" in reply.json["error"]) == (415, True)
 
 
 def test_a_client_that_leaves_in_the_middle_costs_nothing(tiny: Server) -> None:

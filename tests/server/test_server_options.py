@@ -52,7 +52,10 @@ def test_several_addresses_of_every_kind() -> None:
         ([*MODEL, "--rest_port=70000"], "rest_port number out of range from 0 to 65535"),
         ([*MODEL, "--port=9", "--metrics_enable"], "rest_port setting is missing, metrics are enabled on rest port"),
         (["--rest_port=1"], "Use config_path or model_path with model_name"),
-        ([*REST, "--config_path=x"], "error parsing options - --config_path is not supported by this server yet"),
+        (
+            [*REST, "--config_path=x"],
+            "Model parameters in CLI are exclusive with the config file: --model_name, --model_path",
+        ),
         (
             [*REST, "--metrics_list=ovms_streams"],
             "metrics_enable setting is missing, required when metrics_list is provided",

@@ -22,7 +22,8 @@ def test_health_and_metadata_of_the_server(tiny: Server) -> None:
         assert list(reply.headers) == ["content-type", "date", "content-length"]  # as in the walkthrough
         assert reply.headers["content-type"] == "application/json"
         assert reply.headers["date"].endswith(" GMT")
-    assert tiny.get("/v2").json == {"name": "skerry", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
+    extensions = ["binary_tensor_data", "model_repository"]
+    assert tiny.get("/v2").json == {"name": "skerry", "version": "0.1.0", "extensions": extensions}
 
 
 def test_metadata_text_is_ovms_text(tiny: Server) -> None:

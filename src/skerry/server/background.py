@@ -11,6 +11,11 @@ T = TypeVar("T")
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Run what blocks in a daemon thread: unlike the loop's own pool it never keeps the process from ending."""
+    return await in_thread_future(work)
+
+
+def in_thread_future(work: Callable[[], T]) -> asyncio.Future[T]:
+    """The same for callers that do not wait."""
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()  # from here on a cancelled wait leaves it alone
 
@@ -21,4 +26,4 @@ async def in_thread(work: Callable[[], T]) -> T:
             outcome.set_exception(why)
 
     threading.Thread(target=run, name="background", daemon=True).start()
-    return await asyncio.wrap_future(outcome)
+    return asyncio.wrap_future(outcome)

@@ -1,13 +1,14 @@
-"""From directories to versions that answer.
+"""From files to a version that answers, and back to free memory.
 
-What blocks runs in threads, so probes are answered meanwhile; what changes the registry runs on the event loop.
-Versions are tried newest first; one that cannot be loaded is passed over for the next that the policy allows, as OVMS
-does. When none is left, the reason of the newest is what the user gets to read.
+What blocks runs in threads, so requests are answered meanwhile; what changes the registry runs on the event loop. A
+version is loaded and warmed beside the one that it replaces, published in one step, and what it replaces is closed
+after its last request.
 """
 
 import asyncio
 import time
 from pathlib import Path
+from typing import Final
 
 from skerry.server import log
 from skerry.server.background import in_thread
@@ -15,52 +16,32 @@ from skerry.server.batching import Merging
 from skerry.server.engines import Engine
 from skerry.server.errors import LoadError
 from skerry.server.execution import Execution, Limits, WarmModel
-from skerry.server.memory import settle
+from skerry.server.memory import settle, trim
 from skerry.server.model_metrics import ServerMetrics, VersionMetrics
 from skerry.server.options import ModelOptions
 from skerry.server.registry import Registry, ServedVersion
-from skerry.server.repository import chosen, versions_of, wait_for
+from skerry.server.repository import Version
+
+_LOOK_SECONDS: Final = 0.01
 
 
 class Loader:
-    """Loads models into the registry."""
+    """Loads versions into the registry, and takes them out of it."""
 
     def __init__(self, engine: Engine, registry: Registry, metrics: ServerMetrics, limits: Limits) -> None:
+        self.registry = registry
         self._engine = engine
-        self._registry = registry
         self._metrics = metrics
         self._limits = limits
 
-    async def load(self, options: ModelOptions, wait_seconds: float) -> None:
-        """Load what the policy chooses; raises `LoadError` when nothing of it can be served."""
-        await in_thread(lambda: wait_for(options.path, wait_seconds))
-        present = versions_of(options.path)
-        served: set[int] = set()
-        failures: list[LoadError] = []
-        while missing := [number for number in chosen(options.version_policy, present) if number not in served]:
-            number = missing[0]
-            try:
-                await self._load_version(options, number, present[number])
-                served.add(number)
-            except LoadError as why:
-                failures.append(why)
-                self._registry.failed(options.name, number, str(why))
-                del present[number]
-        if failures and not served:
-            raise failures[0]
-        if not served:
-            raise LoadError(f"cannot serve {options.name}: model_version_policy allows none of {sorted(present)}")
-        self._registry.settled(options.name)
-        await in_thread(settle)
-
-    async def _load_version(self, options: ModelOptions, number: int, path: Path) -> None:
-        self._registry.loading(options.name, number)
+    async def load(self, options: ModelOptions, number: int, version: Version) -> ServedVersion | None:
+        """Load a version and let it answer; return the one that it replaces. Raises `LoadError`."""
+        self.registry.loading(options.name, number)
         start = time.perf_counter()
-        merging = Merging(options.max_batch_size, options.max_queue_delay / 1e6)
-        warm = await in_thread(lambda: WarmModel(self._engine.load(path, options), merging))
+        warm = await in_thread(lambda: self._warm(options, version.path))
         metrics = VersionMetrics(self._metrics, options.name, str(number))
         execution = Execution(warm, metrics, self._limits, asyncio.get_running_loop())
-        self._registry.publish(ServedVersion(options.name, number, warm.model, execution, metrics))
+        replaced = self.registry.publish(ServedVersion(options.name, number, warm.model, execution, metrics))
         log.info(
             "model loaded",
             model=options.name,
@@ -73,3 +54,31 @@ class Loader:
             most_rows=warm.merging.rows,
             took=round(time.perf_counter() - start, 3),
         )
+        return replaced
+
+    def _warm(self, options: ModelOptions, path: Path) -> WarmModel:
+        try:
+            merging = Merging(options.max_batch_size, options.max_queue_delay / 1e6)
+            return WarmModel(self._engine.load(path, options), merging)
+        except LoadError:
+            raise
+        except Exception as why:
+            # Whatever a file does to an engine concerns its model alone.
+            log.exception("loading broke", model=options.name, error=type(why).__name__)
+            raise LoadError(f"cannot load {path}: {type(why).__name__}: {why}") from why
+
+    async def settle(self) -> None:
+        """Give back what loading needed."""
+        await in_thread(settle)
+
+
+async def finish(registry: Registry, retired: ServedVersion) -> None:
+    """Wait for the requests of a version that gets no new ones, then close it. Requests have time-outs, so it ends."""
+    execution = retired.execution
+    while execution.busy:  # noqa: ASYNC110 - retiring is rare, and every inference would pay for telling
+        await asyncio.sleep(_LOOK_SECONDS)
+    execution.close()
+    if registry.ended(retired.name, retired.number):  # otherwise the series are its successor's
+        retired.metrics.queue_size.value = retired.metrics.streams.value = 0
+    log.info("model unloaded", model=retired.name, version=retired.number)
+    await in_thread(trim)

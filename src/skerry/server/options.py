@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,9 +55,10 @@ class VersionPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the command line says."""
+    """Everything that the command line says. With a config file, `model` is what its models have in common."""
 
     model: ModelOptions
+    config_path: Path | None
     rest_port: int
     rest_addresses: tuple[str, ...]
     grpc_port: int
@@ -82,6 +83,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 _WORKING: Final[dict[str, str | bool]] = {
     "model_name": "",
     "model_path": "",
+    "config_path": "",
     "rest_port": "0",
     "rest_bind_address": "0.0.0.0",  # noqa: S104 - OVMS's default; the platform passes the pod's own address
     "port": "0",
@@ -128,7 +130,6 @@ _WITHOUT_EFFECT: Final = (
     "trace_path",
 )
 _MISSING: Final = (
-    "config_path",
     "stateful",
     "idle_sequence_cleanup",
     "low_latency_transformation",
@@ -147,6 +148,22 @@ _MISSING: Final = (
     "remove_from_config",
     "configure",
 )
+# What a config file says of each model; the command line must not say it too.
+_OF_ONE_MODEL: Final = (
+    "model_name",
+    "model_path",
+    "layout",
+    "shape",
+    "batch_size",
+    "mean",
+    "scale",
+    "color_format",
+    "precision",
+    "model_version_policy",
+    "nireq",
+    "target_device",
+    "plugin_config",
+)
 _NEEDS_LAYOUT: Final = ("mean", "scale", "color_format", "precision")
 
 
@@ -158,7 +175,8 @@ def parse(arguments: Sequence[str]) -> Options:
     _check_combinations(given)
     metrics_list = tuple(name.strip() for name in values["metrics_list"].split(",") if name.strip())
     return Options(
-        model=_model_options(values),
+        model=_common_options(values) if values["config_path"] else _model_options(values),
+        config_path=Path(values["config_path"]) if values["config_path"] else None,
         rest_port=int(values["rest_port"]),
         rest_addresses=_addresses(values, "rest_bind_address"),
         grpc_port=int(values["port"]),
@@ -245,6 +263,8 @@ def _check_combinations(given: dict[str, str | bool]) -> None:
         raise UsageError("metrics_enable setting is missing, required when metrics_list is provided")
     if bool(given.get("grpc_certificate")) != bool(given.get("grpc_key")):
         raise UsageError("grpc_certificate and grpc_key need each other")
+    if given.get("config_path") and (both := [f"--{name}" for name in _OF_ONE_MODEL if given.get(name)]):
+        raise UsageError(f"Model parameters in CLI are exclusive with the config file: {', '.join(both)}")
     for name in _NEEDS_LAYOUT:
         if given.get(name) and not given.get("layout"):
             raise UsageError(f"error parsing options - --{name} parameter requires --layout to be set")
@@ -271,6 +291,16 @@ def _log_level(text: str) -> str:
     if level not in {"TRACE", "DEBUG", "INFO", "WARNING", "ERROR"}:
         raise UsageError("log_level should be one of: TRACE, DEBUG, INFO, WARNING, ERROR")
     return level
+
+
+def model_from(texts: Mapping[str, str], common: ModelOptions) -> ModelOptions:
+    """The options of one model of a config file, as the command line would say them; raises `UsageError`."""
+    shared = {"cache_dir": common.cache_dir, "cpu_extension": common.cpu_extension}
+    return _model_options({**_WORKING, **shared, **texts})
+
+
+def _common_options(values: dict[str, Any]) -> ModelOptions:
+    return _model_options({**values, "model_name": "common", "model_path": "."})
 
 
 def _model_options(values: dict[str, Any]) -> ModelOptions:

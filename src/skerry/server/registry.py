@@ -2,13 +2,16 @@
 
     START → LOADING → AVAILABLE → UNLOADING → END          (OVMS's states; a failed load stays in LOADING)
 
-A request without a version goes to the highest version that is AVAILABLE. The server is ready when every model that
-it was asked for has one: unlike OVMS, where ready means "I have tried". Only the event loop's thread changes this
-object; loading happens elsewhere and publishes its result here.
+A request without a version goes to the highest version that is AVAILABLE. The server is ready when all that it was
+asked for has been tried and something of it can answer: unlike OVMS, where ready means "I have tried". A broken model
+beside good ones does not take them out of service; its own readiness tells the truth about it. Only the event loop's
+thread changes this object; loading happens elsewhere and publishes its result here.
 """
 
 import enum
 from typing import Final
+
+import msgspec
 
 from skerry.server import log
 from skerry.server.engines import LoadedModel
@@ -27,6 +30,22 @@ class State(enum.Enum):
     AVAILABLE = "AVAILABLE"
     UNLOADING = "UNLOADING"
     END = "END"
+
+
+class VersionState(msgspec.Struct, frozen=True):
+    """One version as a status report shows it; the reason is empty where nothing is wrong."""
+
+    number: int
+    state: State
+    reason: str
+
+
+class ModelState(msgspec.Struct, frozen=True):
+    """One model as a status report shows it; the reason is about the model as a whole."""
+
+    name: str
+    reason: str
+    versions: list[VersionState]
 
 
 class ServedVersion:
@@ -53,16 +72,25 @@ class _Model:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.states: dict[int, State] = {}
-        self.reasons: dict[int, str] = {}
+        self.states: dict[int, VersionState] = {}
         self.available: dict[int, ServedVersion] = {}
         self.default: ServedVersion | None = None
-        self.settled = False
+        self.reason = ""
 
     def change(self, number: int, state: State, reason: str = "") -> None:
-        self.states[number] = state
-        self.reasons[number] = reason
-        log.info("STATUS CHANGE", model=self.name, version=number, state=state.value, reason=reason or "OK")
+        new = VersionState(number, state, reason)
+        if self.states.get(number) != new:
+            self.states[number] = new
+            log.info("STATUS CHANGE", model=self.name, version=number, state=state.value, reason=reason or "OK")
+
+    def choose_default(self) -> None:
+        self.default = self.available[max(self.available)] if self.available else None
+
+    def why_not(self) -> str:
+        """Why no version answers, if it is known: of the newest version that has a reason."""
+        reasons = [self.states[number].reason for number in sorted(self.states, reverse=True)]
+        reason = self.reason or next((text for text in reasons if text), "")
+        return f": {reason}" if reason else ""
 
 
 class Registry:
@@ -70,31 +98,81 @@ class Registry:
 
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
+        self._started = False
 
     def declare(self, name: str) -> None:
         """Say that a model will be served; until it is, it is not ready rather than unknown."""
         self._models.setdefault(name, _Model(name))
 
     def loading(self, name: str, number: int) -> None:
-        self._models[name].change(number, State.LOADING)
+        """A version is being loaded; one that answers meanwhile, with older files, stays AVAILABLE."""
+        model = self._models[name]
+        if number not in model.available:
+            model.change(number, State.LOADING)
 
     def failed(self, name: str, number: int, reason: str) -> None:
-        self._models[name].change(number, State.LOADING, reason)
+        """A version cannot be loaded; one that answers with older files keeps its state, with the reason beside it."""
+        model = self._models[name]
+        model.change(number, State.AVAILABLE if number in model.available else State.LOADING, reason)
 
-    def publish(self, version: ServedVersion) -> None:
-        """From now on the version answers."""
+    def publish(self, version: ServedVersion) -> ServedVersion | None:
+        """From now on the version answers; what answered under its number before is returned."""
         model = self._models[version.name]
+        before = model.available.get(version.number)
         model.available[version.number] = version
-        model.default = model.available[max(model.available)]
+        model.choose_default()
         model.change(version.number, State.AVAILABLE)
+        return before
 
-    def settled(self, name: str) -> None:
-        """Every version that was to be tried has been."""
-        self._models[name].settled = True
+    def retire(self, name: str, number: int) -> ServedVersion:
+        """From now on the version gets no new requests."""
+        model = self._models[name]
+        retired = model.available.pop(number)
+        model.choose_default()
+        model.change(number, State.UNLOADING)
+        return retired
+
+    def ended(self, name: str, number: int) -> bool:
+        """The last request of a retired version is answered; return whether nothing answers in its place."""
+        model = self._models.get(name)
+        if model is None:
+            return True
+        if model.states.get(number) == VersionState(number, State.UNLOADING, ""):
+            model.change(number, State.END)
+        return number not in model.available
+
+    def forget_version(self, name: str, number: int) -> None:
+        """A version that is not there any more and did not answer."""
+        self._models[name].states.pop(number, None)
+
+    def forget(self, name: str) -> None:
+        """The model is not to be served any more."""
+        self._models.pop(name, None)
+
+    def settled(self, name: str, reason: str = "") -> None:
+        """Every version that was to be tried has been; `reason` says why there is none to try."""
+        self._models[name].reason = reason
 
     def ready(self) -> bool:
-        """Whether every declared model can answer, in all versions that its policy asks for and that can be loaded."""
-        return all(model.default is not None and model.settled for model in self._models.values())
+        """Whether all that was asked for has been tried, and something of it can answer."""
+        # Models that are added later change nothing: a server in service stays there while they load.
+        models = self._models.values()
+        return self._started and (any(model.default is not None for model in models) or not models)
+
+    def started(self) -> None:
+        """Every model that the start asked for has been tried."""
+        self._started = True
+
+    def names(self) -> list[str]:
+        """The models that are served or should be."""
+        return list(self._models)
+
+    def state(self) -> list[ModelState]:
+        """Everything, for status reports."""
+        return [
+            ModelState(model.name, model.reason, [model.states[number] for number in sorted(model.states)])
+            for model in self._models.values()
+        ]
 
     def versions(self, name: str) -> list[str]:
         """The versions that can answer, lowest first."""
@@ -105,15 +183,18 @@ class Registry:
         model = self._model(name)
         if not version:
             if model.default is None:
-                raise NotReady(f"Model with requested name is not ready: {name}")
+                raise NotReady(f"Model with requested name is not ready: {name}{model.why_not()}")
             return model.default
         if not (version.isascii() and version.isdigit() and len(version) <= _MOST_DIGITS):
             raise UnknownModel(f"invalid model version format in request: {version[:40]!r} is no positive number")
         number = int(version)
         if number in model.available:
             return model.available[number]
-        if number in model.states:
-            raise NotReady(f"Model with requested version is not loaded yet: {name} version {version}")
+        if (found := model.states.get(number)) is not None:
+            if found.state in {State.UNLOADING, State.END}:
+                raise UnknownModel(f"Model with requested version is retired: {name} version {version}")
+            why = f": {found.reason}" if found.reason else ""
+            raise NotReady(f"Model with requested version is not loaded yet: {name} version {version}{why}")
         raise UnknownModel(f"Model with requested version is not found: {name} version {version}")
 
     def _model(self, name: str) -> _Model:

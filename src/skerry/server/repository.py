@@ -2,13 +2,19 @@
 
 A `model_path` that does not exist yet is waited for: with a ModelCar the files can appear after the process. One that
 is there without a version in it is an error at once, and the text says what the directory should look like.
+
+A version has a mark that changes with its files. So a version that was found half copied is tried again when the rest
+is there, a broken one is not tried every second, and files that were replaced are noticed (OVMS does not).
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from skerry.server import log
 from skerry.server.errors import LoadError
@@ -29,27 +35,51 @@ def wait_for(path: Path, seconds: float, *, sleep: Callable[[float], None] = tim
         sleep(_POLL_SECONDS)
 
 
-def versions_of(path: Path) -> dict[int, Path]:
-    """All versions on disk. A single model file is version 1 of itself."""
+class Version(msgspec.Struct, frozen=True):
+    """A version on disk; another mark means other files."""
+
+    path: Path
+    mark: int
+
+
+def versions_of(path: Path) -> dict[int, Version]:
+    """All versions on disk. A single model file is version 1 of itself. Raises `LoadError` if it cannot be read."""
     if path.is_file():
-        return {1: path}
-    found: dict[int, Path] = {}
+        return {1: Version(path, _mark(path.parent, path.stem))}
+    found: dict[int, Version] = {}
     try:
         directories = sorted(entry for entry in path.iterdir() if entry.is_dir())
+        for directory in directories:
+            number = _LEADING_NUMBER.match(directory.name)
+            if number and int(number[0]) > 0:
+                found.setdefault(int(number[0]), Version(directory, _mark(directory)))
+            elif not directory.name.startswith("."):
+                log.debug("Expected version directory name to be in number format", got=directory.name)
     except OSError as why:
         raise LoadError(f"cannot read {path}: {why.strerror}") from None
-    for directory in directories:
-        number = _LEADING_NUMBER.match(directory.name)
-        if number and int(number[0]) > 0:
-            found.setdefault(int(number[0]), directory)
-        elif not directory.name.startswith("."):
-            log.warning("Expected version directory name to be in number format", got=directory.name)
-    if not found:
-        held = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
-        raise LoadError(
-            f"No version found for model in path: {path} holds {held}; expected {path}/1/ with the model's files"
-        )
     return found
+
+
+def no_version(path: Path) -> str:
+    """What to say where there is no version."""
+    held = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
+    return f"No version found for model in path: {path} holds {held}; expected {path}/1/ with the model's files"
+
+
+def _mark(directory: Path, stem: str = "") -> int:
+    """What changes with the files below a directory (those of one stem, for a model that is a file)."""
+    files: list[tuple[str, int, int, int]] = []
+    for folder, folders, names in os.walk(directory):
+        if stem:
+            folders.clear()
+        for name in names:
+            if not stem or Path(name).stem == stem:
+                try:
+                    facts = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - every file, every second
+                except FileNotFoundError:
+                    continue
+                files.append((os.path.join(folder, name), facts.st_size, facts.st_mtime_ns, facts.st_ino))  # noqa: PTH118
+    return hash(tuple(sorted(files)))
 
 
 def chosen(policy: VersionPolicy, present: Iterable[int]) -> list[int]:

@@ -87,6 +87,7 @@ class _Server:
     def __init__(self, options: Options, metrics: ServerMetrics, listener: Listener, grpc: "GrpcServer | None") -> None:
         self._options = options
         self._metrics = metrics
+        self._shown = options.metrics
         self._listener = listener
         self._grpc = grpc
         self._plane: DataPlane | None = None
@@ -98,24 +99,50 @@ class _Server:
         from skerry.server.execution import Limits
         from skerry.server.loading import Loader
         from skerry.server.registry import Registry
+        from skerry.server.repository_models import Models
         from skerry.server.rest.application import Application
 
         options = self._options
+        await self._read_monitoring()
         registry = Registry()
-        registry.declare(options.model.name)
+        if options.config_path is None:
+            registry.declare(options.model.name)
         self._plane = DataPlane(registry)
-        self._listener.handler = Application(self._plane, self._metrics if options.metrics else None).handle
-        if self._grpc is not None:
-            self._grpc.serve(self._plane, lambda: [options.model.name])
         limits = Limits(options.max_queue, options.request_timeout_seconds)
-        await Loader(engine, registry, self._metrics, limits).load(options.model, options.model_wait_seconds)
+        loader = Loader(engine, registry, self._metrics, limits)
+        models = Models(loader, options.model, options.config_path)
+        application = Application(
+            self._plane, self._metrics if self._shown else None, models, max_body=options.max_body_bytes
+        )
+        self._listener.handler = application.handle
+        if self._grpc is not None:
+            self._grpc.serve(self._plane, registry.names, models)
+        await models.start(options.model_wait_seconds)
         log.info("ready", took=round(time.time() - started_at, 3))
         if "NHWC" in options.model.layout.upper():
             # Laid out for pictures, so it will get some: better now than inside of the first request.
             await in_thread(_import_opencv)
-        await stay_lean(lambda: self._listener.busy() or (self._grpc is not None and self._grpc.busy()))
-        if options.poll_seconds:
-            log.debug("versions are read once, at start", file_system_poll_wait_seconds=options.poll_seconds)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(models.run(options.poll_seconds))
+            group.create_task(
+                stay_lean(lambda: self._listener.busy() or (self._grpc is not None and self._grpc.busy()))
+            )
+
+    async def _read_monitoring(self) -> None:
+        """What a config file says of metrics is read once, as in OVMS."""
+        from skerry.server import config_file
+        from skerry.server.repository import wait_for
+
+        options, path = self._options, self._options.config_path
+        if path is None:
+            return
+        await in_thread(lambda: wait_for(path, options.model_wait_seconds))
+        config = await in_thread(lambda: config_file.read(path, options.model))
+        if config.metrics is not None:
+            if options.metrics:
+                raise StartError("Metrics configuration duplicated in configuration file and CLI parameters")
+            self._metrics = ServerMetrics(config.metrics_list)
+            self._shown = config.metrics
 
     async def drain(self) -> None:
         """Say that we are leaving, finish what is running, leave."""
@@ -125,7 +152,8 @@ class _Server:
             self._plane.draining = True
         await asyncio.sleep(self._options.drain_seconds)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listener.close(self._options.shutdown_seconds))
+            if self._options.rest_port:
+                group.create_task(self._listener.close(self._options.shutdown_seconds))
             if self._grpc is not None:
                 group.create_task(self._grpc.close(self._options.shutdown_seconds))
         log.info("stopped")

@@ -9,62 +9,56 @@
 | GET /v2/models/M[/versions/V]/ready | 200 without a body; 503 while it loads; 404 |
 | POST /v2/models/M[/versions/V]/infer | inference |
 | GET /metrics | Prometheus text; 404 without --metrics_enable |
+| /v2/repository/…, /v1/config… | models and their states: `rest/repository_api.py` |
+| /v1/models… | KServe's first protocol: `rest/v1.py` |
 
 Where OVMS answers with 406, 412 or with 500 for a client's mistake, this interface says 405 and 400.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
-from skerry.server.errors import (
-    InferenceFailed,
-    InvalidRequest,
-    NotReady,
-    ServingError,
-    TimedOut,
-    TooLarge,
-    UnknownModel,
-    UnsupportedContent,
-)
+from skerry.server.errors import ServingError, UnsupportedContent
 from skerry.server.http.messages import Later, Request, Response, error
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.registry import ServedVersion
+from skerry.server.rest import repository_api, v1
+from skerry.server.rest.compression import Inflating
+from skerry.server.rest.failures import response_of
 from skerry.server.rest.plans import Plans
 from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_picture, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
 
-_STATUS: Final[Mapping[type[ServingError], int]] = {
-    InvalidRequest: 400,
-    TooLarge: 413,
-    UnsupportedContent: 415,
-    UnknownModel: 404,
-    NotReady: 503,
-    TimedOut: 504,
-    InferenceFailed: 500,
-}
+if TYPE_CHECKING:
+    from skerry.server.repository_models import Models
+
 _PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _INTERFACE: Final = "REST"
+_MAX_BODY: Final = 128 << 20
 
 
 class Application:
     """A handler of requests over the data plane."""
 
-    def __init__(self, plane: DataPlane, metrics: ServerMetrics | None) -> None:
+    def __init__(
+        self, plane: DataPlane, metrics: ServerMetrics | None, models: "Models", *, max_body: int = _MAX_BODY
+    ) -> None:
         """Without metrics there is no `/metrics`."""
         self._plane = plane
         self._metrics = metrics
         self._routes = Routes()
         self._plans = Plans()
+        self._more = {**repository_api.endpoints(models), **v1.endpoints(plane, models.registry)}
+        self._inflating = Inflating(self.handle, max_body)
 
     def handle(self, request: Request) -> Response | Later:
         """Answer a request, now or later."""
@@ -77,8 +71,12 @@ class Application:
             text = f"Unsupported method: use {allowed.decode()} here"
             return error(405, text, b"allow: %b\r\n" % allowed)
         try:
+            if request.headers.get(b"content-encoding", b"identity") != b"identity":
+                return self._inflating.handle(request)
             if route.endpoint is Endpoint.INFER:
                 return self._infer(request, route, received_at)
+            if (answer := self._more.get(route.endpoint)) is not None:
+                return answer(request, route)
             return self._answer(route)
         except ServingError as why:
             return response_of(why)
@@ -116,8 +114,6 @@ class Application:
 
     def _read(self, request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
         headers = request.headers
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise UnsupportedContent("request bodies must not be compressed")
         body = request.body
         header_length = headers.get(b"inference-header-content-length")
         if header_length is None:
@@ -135,14 +131,7 @@ class Application:
 
 def server_metadata() -> dict[str, Any]:
     """Who answers, and which extensions of the protocol it has."""
-    return {"name": "skerry", "version": version("skerry"), "extensions": ["binary_tensor_data"]}
-
-
-def response_of(why: ServingError) -> Response:
-    """The code and the body for what went wrong."""
-    status = next(_STATUS[kind] for kind in type(why).__mro__ if kind in _STATUS)
-    headers = b"retry-after: %d\r\n" % why.retry_after if isinstance(why, NotReady) else b""
-    return error(status, str(why), headers)
+    return {"name": "skerry", "version": version("skerry"), "extensions": ["binary_tensor_data", "model_repository"]}
 
 
 def _read_picture(request: Request, served: ServedVersion, received_at: float) -> InferRequest:

@@ -23,6 +23,26 @@ class Endpoint(enum.Enum):
     MODEL = enum.auto()
     MODEL_READY = enum.auto()
     INFER = enum.auto()
+    CONFIG = enum.auto()
+    CONFIG_RELOAD = enum.auto()
+    REPOSITORY_INDEX = enum.auto()
+    REPOSITORY_LOAD = enum.auto()
+    REPOSITORY_UNLOAD = enum.auto()
+    V1_MODELS = enum.auto()
+    V1_MODEL = enum.auto()
+    V1_PREDICT = enum.auto()
+
+
+_POSTED: Final = frozenset(
+    {
+        Endpoint.INFER,
+        Endpoint.CONFIG_RELOAD,
+        Endpoint.REPOSITORY_INDEX,
+        Endpoint.REPOSITORY_LOAD,
+        Endpoint.REPOSITORY_UNLOAD,
+        Endpoint.V1_PREDICT,
+    }
+)
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -34,14 +54,18 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def methods(self) -> tuple[bytes, ...]:
-        return (b"POST",) if self.endpoint is Endpoint.INFER else (b"GET", b"HEAD")
+        return (b"POST",) if self.endpoint in _POSTED else (b"GET", b"HEAD")
 
 
 _FIXED: Final = {
     "v2": Route(Endpoint.SERVER),
     "v2/health/live": Route(Endpoint.LIVE),
     "v2/health/ready": Route(Endpoint.READY),
+    "v2/repository/index": Route(Endpoint.REPOSITORY_INDEX),
     "metrics": Route(Endpoint.METRICS),
+    "v1/config": Route(Endpoint.CONFIG),
+    "v1/config/reload": Route(Endpoint.CONFIG_RELOAD),
+    "v1/models": Route(Endpoint.V1_MODELS),
 }
 _OF_MODEL: Final = {(): Endpoint.MODEL, ("ready",): Endpoint.MODEL_READY, ("infer",): Endpoint.INFER}
 
@@ -79,6 +103,16 @@ def _parse(target: bytes) -> Route | None:
         case ["v2", "models", name, *rest] if name:
             version = ""
             endpoint = _OF_MODEL.get(tuple(rest))
+        case ["v2", "repository", "models", name, ("load" | "unload") as what] if name:
+            version = ""
+            endpoint = Endpoint.REPOSITORY_LOAD if what == "load" else Endpoint.REPOSITORY_UNLOAD
+        case ["v1", "models", name, "versions", version] if name:
+            version, predict, _ = version.partition(":predict")
+            endpoint = Endpoint.V1_PREDICT if predict else Endpoint.V1_MODEL
+        case ["v1", "models", name] if name.removesuffix(":predict"):
+            version = ""
+            endpoint = Endpoint.V1_PREDICT if name.endswith(":predict") else Endpoint.V1_MODEL
+            name = name.removesuffix(":predict")
         case _:
             return None
     return Route(endpoint, unquote(name), version) if endpoint else None
