@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "delete": ("delete", "Delete objects."),
     "logs": ("logs", "Print the logs of a pod."),
     "expose": ("expose", "Make a Route for a Service, as `oc expose` does."),
+    "serve": ("serve", "Serve one model by itself, without the platform."),
     "infer": ("infer", "Send a picture or a JSON request to a model."),
     "model": ("model", "Package, list and push models as OCI images."),
     "version": ("version", "Print the versions of Skerry and of the API."),

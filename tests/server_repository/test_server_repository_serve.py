@@ -1,0 +1,90 @@
+"""`skerry serve PATH`: what it finds, what it says, and that the line it prints works in a shell."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openvino as ov
+import pytest
+from tests.server import harness
+from tests.server.harness import free_place
+
+from skerry.cli.serve import model_name
+
+
+@contextmanager
+def served(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run it until its summary is there; yields the process and the lines."""
+    host, port = free_place()
+    words = [sys.executable, "-m", "skerry", "serve", str(path), "--host", host, "--http-port", str(port)]
+    words += ["--drain_seconds=0", *options]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    watchdog = threading.Timer(30, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if "curl" in line:
+                break
+        yield process, lines
+    finally:
+        watchdog.cancel()
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def run(line: str) -> str:
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+@pytest.mark.parametrize("form", ["file", "directory", "versions"])
+def test_the_line_that_is_printed_works(tmp_path: Path, form: str) -> None:
+    versions = harness.save(harness.iris(), tmp_path / "iris model")
+    path = {"versions": versions, "directory": versions / "1", "file": versions / "1" / "model.xml"}[form]
+    if form == "directory":
+        path = path.rename(tmp_path / "iris")
+    with served(path) as (process, lines):
+        assert any(line == "Input    x  FP32 [1, 4]" for line in lines)
+        assert any(line == "Output   y  FP32 [1, 3]" for line in lines)
+        assert '"name":"y"' in run(lines[-1])
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"skerry.server" in command, "the command has become the server"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_large_input_is_zeros_from_the_shell(tmp_path: Path) -> None:
+    model = harness.save(harness.echo({"it's": ((1, 3, 8, 8), ov.Type.f32)}), tmp_path / "big")
+    with served(model) as (_, lines):
+        assert "head -c 768 /dev/zero" in lines[-1]
+        assert '"shape":[1,3,8,8]' in run(lines[-1])
+
+
+def test_nothing_to_serve(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    words = [sys.executable, "-m", "skerry", "serve", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, "holds no model" in done.stderr) == (1, True)
+
+
+def test_what_the_server_refuses_is_its_own_message_and_code(tmp_path: Path) -> None:
+    model = harness.save(harness.iris(), tmp_path / "m")
+    words = [sys.executable, "-m", "skerry", "serve", str(model), "--nonsense=1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, env=dict(os.environ))
+    assert (done.returncode, "unmatched arguments: --nonsense=1" in done.stderr) == (64, True)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("My model v2", "My-model-v2"), ("resnet-50", "resnet-50")])
+def test_names(tmp_path: Path, name: str, expected: str) -> None:
+    (tmp_path / name).mkdir()
+    assert model_name(tmp_path / name) == expected
