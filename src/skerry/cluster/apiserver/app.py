@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.admission import Admission, Hook
-from skerry.cluster.apiserver.auth import Tokens, user_of
+from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
@@ -80,7 +80,8 @@ class ApiServer:
                 return error_reply(status.unauthorized())
             query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
             body = await _read_body(receive)
-            request = Request(scope["method"], scope["path"], query, headers, body, user or "system:anonymous")
+            user = user or "system:anonymous"
+            request = Request(scope["method"], scope["path"], query, headers, body, user, inside=is_inside(scope))
             return await self._dispatch(request)
         except StatusError as error:
             return error_reply(error)

@@ -34,6 +34,11 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def is_inside(scope: Mapping[str, Any]) -> bool:
+    """Say whether a part of this process asks."""
+    return IN_PROCESS in (scope.get("extensions") or {})
+
+
 def user_of(scope: Mapping[str, Any], headers: Mapping[str, str], tokens: Tokens) -> str | None:
     """Return who sent the request, None for nobody that is known."""
     inside = (scope.get("extensions") or {}).get(IN_PROCESS)

@@ -17,6 +17,7 @@ Paths = Iterator[tuple[str, Schema]]
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _MERGE_PATCHES: Final = ("application/json-patch+json", "application/merge-patch+json")
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
+_APPLY: Final = "application/apply-patch+yaml"
 
 _WRITE_OPTIONS: Final = {
     "dryRun": "All: nothing is stored.",
@@ -143,4 +144,4 @@ def _query_type(name: str) -> Schema:
 
 
 def _patches(kind: Kind) -> list[str]:
-    return [*_MERGE_PATCHES, *([_STRATEGIC] if kind.built_in else [])]
+    return [*_MERGE_PATCHES, *([_STRATEGIC] if kind.built_in else []), _APPLY]

@@ -1,10 +1,13 @@
-"""The patch types of the API: JSON patch, JSON merge patch, strategic merge patch."""
+"""The patch types of the API that change what is there: JSON patch, JSON merge patch, strategic merge patch.
+
+Server-side apply comes as a patch too, but creates what is missing: it goes its own way in `writing`.
+"""
 
 from typing import Any, Final
 
 from skerry.api.merge_keys import MERGE_RULES
 from skerry.api.registry import Kind, Object
-from skerry.cluster.apiserver.requests import Request, decode_json
+from skerry.cluster.apiserver.requests import APPLY_PATCH, Request, decode_json
 from skerry.machinery import jsonpatch, status, strategic
 from skerry.machinery.merge import merge_patch
 from skerry.machinery.patcherror import PatchError
@@ -12,7 +15,6 @@ from skerry.machinery.patcherror import PatchError
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
-APPLY_PATCH: Final = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 
 
 def patched(kind: Kind, old: Object, request: Request) -> Object:
@@ -21,8 +23,10 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
     Raises 415 for a patch type that the kind does not take, 400 or 422 for a patch that cannot be applied.
     """
     media_type = request.content_type
-    if media_type in APPLY_PATCH:
-        raise status.unsupported_media_type([JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH])
+    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if kind.built_in else []), APPLY_PATCH]
+    if media_type not in offered:
+        # So is a strategic patch of a custom resource answered; kubectl then sends a merge patch.
+        raise status.unsupported_media_type(offered)
     patch = decode_json(request.body)
     if media_type == JSON_PATCH:
         return _json_patched(kind, old, patch)
@@ -30,14 +34,10 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
         raise status.bad_request("the patch is unrecognized: want a map")
     if media_type == MERGE_PATCH:
         return _as_object(merge_patch(old, patch))
-    if media_type == STRATEGIC_PATCH and kind.built_in:
-        try:
-            return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
-        except PatchError as error:
-            raise status.bad_request(str(error)) from None
-    # The real server gives this answer for custom resources, and kubectl then falls back to a merge patch.
-    offered = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if kind.built_in else [])]
-    raise status.unsupported_media_type(offered)
+    try:
+        return _as_object(strategic.strategic_merge(old, patch, kind.model, MERGE_RULES))
+    except PatchError as error:
+        raise status.bad_request(str(error)) from None
 
 
 def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:

@@ -40,10 +40,15 @@ class Reader:
 
     def fetch(self, target: Target) -> Object:
         """Return the object; raises the 404 that kubectl prints."""
-        data = self._store.get(key_of(target))
-        if data is None:
+        found = self.find(target)
+        if found is None:
             raise status.not_found(target.kind.group_resource, target.name or "")
-        return shown(target.kind, msgspec.json.decode(data))
+        return found
+
+    def find(self, target: Target) -> Object | None:
+        """Return the object, None when it is not there."""
+        data = self._store.get(key_of(target))
+        return None if data is None else shown(target.kind, msgspec.json.decode(data))
 
     def get(self, request: Request, target: Target) -> Reply:
         output = printing.output_of(request)

@@ -11,10 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from skerry.api.registry import Kind, Object, Registry
+from skerry.cluster.apiserver.authors import author_errors, author_of
 from skerry.machinery import status
 from skerry.machinery.fielderrors import not_supported
 
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 _OPTIONS: Final = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 BODY_LIMIT: Final = 3 * 1024 * 1024  # etcd's and the API server's own limit on a request
 
@@ -29,6 +31,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     user: str
+    inside: bool = False  # sent by a part of this process
 
     @property
     def content_type(self) -> str:
@@ -62,11 +65,14 @@ class Target:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """The options of create, update and patch."""
+    """The options of create, update and patch; `manager` writes, and is to own what it creates when `tracked`."""
 
     dry_run: bool = False
     field_validation: str = "Warn"
     warnings: list[str] = field(default_factory=list)
+    manager: str = ""
+    tracked: bool = True
+    force: bool = False
 
 
 def target_of(path: str, registry: Registry) -> Target | None:
@@ -95,7 +101,7 @@ def target_of(path: str, registry: Registry) -> Target | None:
 
 
 def write_options(request: Request) -> WriteOptions:
-    """Read dryRun and fieldValidation; raises a 422 for values that Kubernetes does not know."""
+    """Read the options of a write; raises a 422 for values that Kubernetes does not know."""
     dry_run = request.query.get("dryRun", "")
     validation = request.query.get("fieldValidation") or "Warn"
     errors = []
@@ -103,9 +109,17 @@ def write_options(request: Request) -> WriteOptions:
         errors.append(not_supported("dryRun", dry_run, ["All"]))
     if validation not in {"Ignore", "Warn", "Strict"}:
         errors.append(not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+    patches = request.method == "PATCH"
+    errors += author_errors(request.query, applies=patches and request.content_type == APPLY_PATCH, patches=patches)
     if errors:
         raise status.invalid(_OPTIONS.get(request.method, "CreateOptions"), "meta.k8s.io", "", errors)
-    return WriteOptions(dry_run == "All", validation)
+    return WriteOptions(
+        dry_run == "All",
+        validation,
+        manager=author_of(request.query, request.headers, inside=request.inside),
+        tracked=not request.inside or bool(request.query.get("fieldManager")),
+        force=request.flag("force"),
+    )
 
 
 def decode_body(request: Request) -> Object:

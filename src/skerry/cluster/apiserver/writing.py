@@ -1,4 +1,4 @@
-"""create, update and patch."""
+"""create, update and patch, server-side apply among the patches."""
 
 import copy
 from typing import Final
@@ -8,13 +8,23 @@ import msgspec
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import admission, printing
 from skerry.cluster.apiserver.admission import Admission
+from skerry.cluster.apiserver.ownership import Ownership, configuration_of
 from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.printing import Output
 from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply, with_warnings
-from skerry.cluster.apiserver.requests import Request, Target, WriteOptions, decode_body, json_body, write_options
+from skerry.cluster.apiserver.requests import (
+    APPLY_PATCH,
+    Request,
+    Target,
+    WriteOptions,
+    decode_body,
+    json_body,
+    write_options,
+)
 from skerry.cluster.store import AlreadyExists, Conflict, Key, Missing, NotEmpty, Store
 from skerry.machinery import status
+from skerry.machinery.apply.manager import Applied
 from skerry.machinery.fielderrors import FieldError
 
 _ATTEMPTS: Final = 10
@@ -31,6 +41,7 @@ class Writer:
         self._store = store
         self._reader = reader
         self._admission = admit
+        self._ownership = Ownership(admit.now)
 
     async def create(self, request: Request, target: Target) -> Reply:
         """Store a new object; a generated name that is taken is drawn again."""
@@ -42,6 +53,7 @@ class Writer:
         generated = bool(meta.get("generateName")) and not meta.get("name")
         for _ in range(_NAME_ATTEMPTS):
             new = self._admission.create(kind, copy.deepcopy(item) if generated else item)
+            self._ownership.created(kind, new, options)
             key = Key(kind.storage_key, target.namespace or "", new["metadata"]["name"])
             try:
                 stored = await self._create(key, kind, new, options)
@@ -78,6 +90,8 @@ class Writer:
         """
         kind, options = target.kind, write_options(request)
         output = printing.output_of(request)
+        if request.content_type == APPLY_PATCH:
+            return await self._apply(request, target, options, output)
         for _ in range(_ATTEMPTS):
             old = self._reader.fetch(target)
             new = patched(kind, copy.deepcopy(old), request)
@@ -91,6 +105,39 @@ class Writer:
                 continue
         raise status.conflict(kind.group_resource, target.name or "")
 
+    async def _apply(self, request: Request, target: Target, options: WriteOptions, output: Output) -> Reply:
+        """Merge a configuration into what is stored now, or create what is missing."""
+        kind, config = target.kind, configuration_of(request)
+        for _ in range(_ATTEMPTS):
+            old = self._reader.find(target)
+            if old is None and target.subresource is not None:
+                raise status.not_found(kind.group_resource, target.name or "")
+            applied = self._ownership.applied(target, old, config, options)
+            new = applied.item
+            admission.check_identity(kind, new, target, request)
+            admission.check_types(kind, new)
+            options.warnings.clear()
+            admission.check_fields(kind, new, request.body, options, old)
+            try:
+                if old is None:
+                    return await self._apply_new(target, applied, options, output)
+                return await self._replace(target, old, new, options, output, applied)
+            except (AlreadyExists, Conflict):
+                continue
+        raise status.conflict(kind.group_resource, target.name or "")
+
+    async def _apply_new(self, target: Target, applied: Applied, options: WriteOptions, output: Output) -> Reply:
+        kind, name = target.kind, target.name or ""
+        if uid := applied.item["metadata"].get("uid"):
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise status.conflict(kind.group_resource, name, why)
+        self._namespace_open(target, name)
+        new = self._admission.create(kind, applied.item)
+        self._ownership.put(None, new, applied.managed_fields)
+        stored = await self._create(Key(kind.storage_key, target.namespace or "", name), kind, new, options)
+        options.warnings.extend(kind.warn(new, None))
+        return self._printed(kind, stored, options, 201, output)
+
     async def _create(self, key: Key, kind: Kind, new: Object, options: WriteOptions) -> Object:
         if options.dry_run:
             if self._store.get(key) is not None:
@@ -98,8 +145,16 @@ class Writer:
             return new
         return shown(kind, msgspec.json.decode(await self._store.create(key, _stored(kind, new))))
 
-    async def _replace(self, target: Target, old: Object, item: Object, options: WriteOptions, output: Output) -> Reply:
-        kind, old_meta = target.kind, old["metadata"]
+    async def _replace(
+        self,
+        target: Target,
+        old: Object,
+        item: Object,
+        options: WriteOptions,
+        output: Output,
+        applied: Applied | None = None,
+    ) -> Reply:
+        kind, old_meta, sent = target.kind, old["metadata"], item["metadata"].get("managedFields")
         wanted = item["metadata"].get("resourceVersion") or old_meta["resourceVersion"]
         _same_uid(kind, item, old)
         if wanted != old_meta["resourceVersion"]:
@@ -107,6 +162,10 @@ class Writer:
         new = self._admission.update(kind, item, old, target.subresource)
         options.warnings.extend(kind.warn(new, old))
         new["metadata"]["resourceVersion"] = old_meta["resourceVersion"]
+        if applied is None:
+            self._ownership.updated(target, old, new, sent, options)
+        else:
+            self._ownership.put(old, new, applied.managed_fields)
         if options.dry_run or new == old:
             return self._printed(kind, new, options, 200, output)
         data = await self._write(target, new, int(old_meta["resourceVersion"]))
