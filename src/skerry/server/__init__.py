@@ -9,6 +9,7 @@ It imports no other room of Skerry and no other room imports it. A request walks
 - `execution`  when an inference runs: at once on the event loop, or in a bounded pool of threads
 - `engines/`   what runs it: OpenVINO now, others behind the same interface
 
-Beside it: `repository` (versions on disk), `metrics`, `options` (OVMS's command line), `serving` (the composition
+Beside it: `repository` (versions on disk), `repository_models` (which of them are served, and the config file),
+`loading`, `metrics`, `options` (OVMS's command line), `serving` (the composition
 root). NumPy, OpenVINO and OpenCV are imported only after the socket is open, so that a probe gets an answer early.
 """

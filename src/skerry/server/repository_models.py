@@ -69,6 +69,10 @@ class Models:
                     log.exception("looking at the models broke", error=type(why).__name__)
             await asyncio.Event().wait()
 
+    def layouts(self) -> list[str]:
+        """What the models' options say of layouts."""
+        return [model.options.layout for model in self._models.values()]
+
     def load(self, name: str) -> "asyncio.Future[None]":
         """Load a model, also one that was unloaded; the future may raise a `ServingError`."""
         return self._begin(lambda: self._load(name))

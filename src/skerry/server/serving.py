@@ -119,7 +119,7 @@ class _Server:
             self._grpc.serve(self._plane, registry.names, models)
         await models.start(options.model_wait_seconds)
         log.info("ready", took=round(time.time() - started_at, 3))
-        if "NHWC" in options.model.layout.upper():
+        if any("NHWC" in layout.upper() for layout in models.layouts()):
             # Laid out for pictures, so it will get some: better now than inside of the first request.
             await in_thread(_import_opencv)
         async with asyncio.TaskGroup() as group:
