@@ -154,7 +154,9 @@ async def test_who_leaves_frees_the_slot() -> None:
     after = bench.run(Call("after"))
     bench.model.gate.release(2)
     assert (await asyncio.wait_for(after, 10)).model_name == "after"
-    assert bench.metrics.current_requests.value == 0
+    async with asyncio.timeout(10):  # the thread of the one that left may report after the one that stayed
+        while bench.metrics.current_requests.value:
+            await asyncio.sleep(0.001)
     await bench.has_begun()  # the last one; none of the five that left in the queue
     assert not bench.model.begun.acquire(blocking=False)
 

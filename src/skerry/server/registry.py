@@ -61,7 +61,7 @@ class ServedVersion:
         self.execution = execution
         self.metrics = metrics
         # What every request looks at, in the shape in which it looks at it.
-        self.expected = [(spec, spec.datatype, spec.fixed_shape) for spec in model.inputs]
+        self.expected = [(spec, spec.datatype, spec.usual_shape) for spec in model.inputs]
         self.every_output = range(len(model.outputs))
         kinds = {spec.datatype for spec in model.inputs}
         self.common_datatype = kinds.pop() if len(kinds) == 1 else ""

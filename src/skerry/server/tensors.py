@@ -67,6 +67,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dim.low for dim in self.dims) if all(dim.fixed for dim in self.dims) else None
 
     @property
+    def usual_shape(self) -> tuple[int, ...]:
+        """A shape that it can have, and the likeliest: one where anything goes."""
+        return tuple(dim.low if dim.fixed else max(dim.low, 1) for dim in self.dims)
+
+    @property
     def shape(self) -> list[int]:
         """The shape for metadata; -1 where it may vary."""
         return [dim.low if dim.fixed else -1 for dim in self.dims]
