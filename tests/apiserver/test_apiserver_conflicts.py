@@ -57,9 +57,9 @@ class TestConcurrency:
 
     async def test_patches_of_different_fields_all_arrive(self, http: httpx2.AsyncClient) -> None:
         await create(http, "c", data={})
-        patches = (http.patch(f"{MAPS}/c", json={"data": {f"k{n}": "v"}}, headers=MERGE) for n in range(8))
+        patches = (http.patch(f"{MAPS}/c", json={"data": {f"k{n}": "v"}}, headers=MERGE) for n in range(64))
         assert {answer.status_code for answer in await asyncio.gather(*patches)} == {200}
-        assert len((await get(http, f"{MAPS}/c"))["data"]) == 8
+        assert len((await get(http, f"{MAPS}/c"))["data"]) == 64
 
     async def test_of_many_updates_of_one_version_one_wins(self, http: httpx2.AsyncClient) -> None:
         seen = await create(http, "c", data={})
@@ -69,7 +69,7 @@ class TestConcurrency:
 
     async def test_updates_without_a_version_never_conflict(self, http: httpx2.AsyncClient) -> None:
         seen = without_version(await create(http, "c", data={}))
-        updates = (http.put(f"{MAPS}/c", json={**seen, "data": {"k": str(n)}}) for n in range(8))
+        updates = (http.put(f"{MAPS}/c", json={**seen, "data": {"k": str(n)}}) for n in range(64))
         assert {answer.status_code for answer in await asyncio.gather(*updates)} == {200}
 
     async def test_status_and_spec_written_at_once_keep_both(self, http: httpx2.AsyncClient) -> None:

@@ -20,6 +20,7 @@ from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.reading import Reader
 from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
+from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
 from skerry.cluster.store import Store, StoreFailed
@@ -53,15 +54,15 @@ class ApiServer:
     """An ASGI application."""
 
     def __init__(self, parts: ApiServerParts) -> None:
-        now = parts.clock.now
+        now, turns = parts.clock.now, Turns()
         self._registry = parts.registry
         self._tokens = parts.tokens
         self._documents = Documents(parts.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks))
-        self._deleter = Deleter(parts.store, self._reader, now)
-        self._pods = PodApi(parts.store, self._reader, now, parts.read_logs)
+        self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
+        self._deleter = Deleter(parts.store, self._reader, now, turns)
+        self._pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

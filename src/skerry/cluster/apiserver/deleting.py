@@ -16,6 +16,7 @@ from skerry.cluster.apiserver.reading import Reader, key_of, shown
 from skerry.cluster.apiserver.replies import Reply, json_reply
 from skerry.cluster.apiserver.requests import Request, Target, decode_body, write_options
 from skerry.cluster.apiserver.selection import selection_of
+from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
 from skerry.machinery import status
@@ -48,10 +49,11 @@ class DeleteOptions(msgspec.Struct, frozen=True):
 class Deleter:
     """The deleting verbs over a store."""
 
-    def __init__(self, store: Store, reader: Reader, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, reader: Reader, now: Callable[[], datetime], turns: Turns) -> None:
         self._store = store
         self._reader = reader
         self._now = now
+        self._turns = turns
 
     async def delete(self, request: Request, target: Target) -> Reply:
         options, output = _options(request), printing.output_of(request)
@@ -81,28 +83,34 @@ class Deleter:
         return json_reply(printing.many(kind, chosen, meta, output, self._now()), media_type=output.media_type)
 
     async def _delete(self, target: Target, options: DeleteOptions, *, dry_run: bool) -> tuple[Object, bool]:
-        kind = target.kind
+        """Delete or mark the object; returns it and whether it is gone."""
         for _ in range(_ATTEMPTS):
-            old = self._reader.fetch(target)
-            _check(kind, old, options)
-            new = marked(kind, old, options, self._now())
-            if dry_run:
-                return (old, True) if new is None else (new, False)
-            try:
-                if new is None:
-                    empty = old["metadata"]["name"] if kind.plural == "namespaces" else None
-                    await self._store.delete(key_of(target), int(old["metadata"]["resourceVersion"]), empty=empty)
-                    return old, True
-                if new == old:
-                    return old, False
-                stored = kind.to_storage(new) if kind.to_storage else new
-                data = await self._store.update(key_of(target), stored, int(old["metadata"]["resourceVersion"]))
-                return shown(kind, msgspec.json.decode(data)), False
-            except Conflict:
-                continue
-            except Missing:
-                raise status.not_found(kind.group_resource, target.name or "") from None
-        raise status.conflict(kind.group_resource, target.name or "")
+            async with self._turns.of(key_of(target)):
+                try:
+                    return await self._delete_once(target, options, dry_run=dry_run)
+                except Conflict:
+                    continue
+                except Missing:
+                    break
+        if self._store.get(key_of(target)) is None:
+            raise status.not_found(target.kind.group_resource, target.name or "")
+        raise status.conflict(target.kind.group_resource, target.name or "")
+
+    async def _delete_once(self, target: Target, options: DeleteOptions, *, dry_run: bool) -> tuple[Object, bool]:
+        kind, key = target.kind, key_of(target)
+        old = self._reader.fetch(target)
+        _check(kind, old, options)
+        new = marked(kind, old, options, self._now())
+        if dry_run:
+            return (old, True) if new is None else (new, False)
+        version = int(old["metadata"]["resourceVersion"])
+        if new is None:
+            await self._store.delete(key, version, empty=key.name if kind.plural == "namespaces" else None)
+            return old, True
+        if new == old:
+            return old, False
+        stored = kind.to_storage(new) if kind.to_storage else new
+        return shown(kind, msgspec.json.decode(await self._store.update(key, stored, version))), False
 
 
 def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Object | None:

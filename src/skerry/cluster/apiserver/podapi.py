@@ -9,6 +9,7 @@ import msgspec
 from skerry.cluster.apiserver.reading import Reader, key_of
 from skerry.cluster.apiserver.replies import Reply, Stream, json_reply
 from skerry.cluster.apiserver.requests import Request, Target, decode_body, write_options
+from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
 from skerry.machinery import status
@@ -44,30 +45,33 @@ class Binding(msgspec.Struct, frozen=True):
 class PodApi:
     """Sub-resources of pods over a store."""
 
-    def __init__(self, store: Store, reader: Reader, now: Callable[[], datetime], read_logs: ReadLogs) -> None:
+    def __init__(
+        self, store: Store, reader: Reader, now: Callable[[], datetime], turns: Turns, read_logs: ReadLogs
+    ) -> None:
         self._store = store
         self._reader = reader
         self._now = now
+        self._turns = turns
         self._read_logs = read_logs
 
     async def bind(self, request: Request, target: Target) -> Reply:
         """Put the pod on a node; raises 409 when it is on another one already, or is to go."""
         options = write_options(request)
         binding = _binding(request)
-        node = binding.target.name
+        success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         for _ in range(_ATTEMPTS):
-            pod = self._reader.fetch(target)
-            _check_free(pod, binding)
-            bound = _bound(pod, node, timestamp(self._now()))
-            try:
-                if not options.dry_run:
-                    await self._store.update(key_of(target), bound, int(pod["metadata"]["resourceVersion"]))
-            except Conflict:
-                continue
-            except Missing:
-                raise status.not_found("pods", target.name or "") from None
-            success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-            return json_reply(success, 201)
+            async with self._turns.of(key_of(target)):
+                pod = self._reader.fetch(target)
+                _check_free(pod, binding)
+                bound = _bound(pod, binding.target.name, timestamp(self._now()))
+                try:
+                    if not options.dry_run:
+                        await self._store.update(key_of(target), bound, int(pod["metadata"]["resourceVersion"]))
+                except Conflict:
+                    continue
+                except Missing:
+                    raise status.not_found("pods", target.name or "") from None
+                return json_reply(success, 201)
         raise status.conflict("pods/binding", target.name or "")
 
     async def log(self, request: Request, target: Target) -> Stream:

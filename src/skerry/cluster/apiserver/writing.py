@@ -1,6 +1,7 @@
 """create, update and patch, server-side apply among the patches."""
 
 import copy
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from skerry.cluster.apiserver.requests import (
     json_body,
     write_options,
 )
+from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.store import AlreadyExists, Conflict, Key, Missing, NotEmpty, Store
 from skerry.machinery import status
 from skerry.machinery.apply.manager import Applied
@@ -37,10 +39,11 @@ _NO_VERSION: Final = FieldError(
 class Writer:
     """The writing verbs over a store."""
 
-    def __init__(self, store: Store, reader: Reader, admit: Admission) -> None:
+    def __init__(self, store: Store, reader: Reader, admit: Admission, turns: Turns) -> None:
         self._store = store
         self._reader = reader
         self._admission = admit
+        self._turns = turns
         self._ownership = Ownership(admit.now)
 
     async def create(self, request: Request, target: Target) -> Reply:
@@ -76,11 +79,10 @@ class Writer:
         if not pinned and not kind.built_in:
             raise status.invalid(kind.kind, kind.group, target.name or "", [_NO_VERSION])
         for _ in range(1 if pinned else _ATTEMPTS):
-            old = self._reader.fetch(target)
-            try:
-                return await self._replace(target, old, item if pinned else copy.deepcopy(item), options, output)
-            except Conflict:
-                continue
+            async with self._turns.of(key_of(target)):
+                old = self._reader.fetch(target)
+                with suppress(Conflict):
+                    return await self._replace(target, old, item if pinned else copy.deepcopy(item), options, output)
         raise status.conflict(kind.group_resource, target.name or "")
 
     async def patch(self, request: Request, target: Target) -> Reply:
@@ -93,38 +95,42 @@ class Writer:
         if request.content_type == APPLY_PATCH:
             return await self._apply(request, target, options, output)
         for _ in range(_ATTEMPTS):
-            old = self._reader.fetch(target)
-            new = patched(kind, copy.deepcopy(old), request)
-            admission.check_identity(kind, new, target, request)
-            admission.check_types(kind, new)
-            options.warnings.clear()
-            admission.check_fields(kind, new, request.body, options, old)
-            try:
-                return await self._replace(target, old, new, options, output)
-            except Conflict:
-                continue
+            async with self._turns.of(key_of(target)):
+                old = self._reader.fetch(target)
+                new = patched(kind, copy.deepcopy(old), request)
+                admission.check_identity(kind, new, target, request)
+                admission.check_types(kind, new)
+                options.warnings.clear()
+                admission.check_fields(kind, new, request.body, options, old)
+                with suppress(Conflict):
+                    return await self._replace(target, old, new, options, output)
         raise status.conflict(kind.group_resource, target.name or "")
 
     async def _apply(self, request: Request, target: Target, options: WriteOptions, output: Output) -> Reply:
         """Merge a configuration into what is stored now, or create what is missing."""
-        kind, config = target.kind, configuration_of(request)
+        config = configuration_of(request)
         for _ in range(_ATTEMPTS):
-            old = self._reader.find(target)
-            if old is None and target.subresource is not None:
-                raise status.not_found(kind.group_resource, target.name or "")
-            applied = self._ownership.applied(target, old, config, options)
-            new = applied.item
-            admission.check_identity(kind, new, target, request)
-            admission.check_types(kind, new)
-            options.warnings.clear()
-            admission.check_fields(kind, new, request.body, options, old)
-            try:
-                if old is None:
-                    return await self._apply_new(target, applied, options, output)
-                return await self._replace(target, old, new, options, output, applied)
-            except (AlreadyExists, Conflict):
-                continue
-        raise status.conflict(kind.group_resource, target.name or "")
+            async with self._turns.of(key_of(target)):
+                with suppress(AlreadyExists, Conflict):
+                    return await self._apply_once(request, target, config, options, output)
+        raise status.conflict(target.kind.group_resource, target.name or "")
+
+    async def _apply_once(
+        self, request: Request, target: Target, config: Object, options: WriteOptions, output: Output
+    ) -> Reply:
+        kind = target.kind
+        old = self._reader.find(target)
+        if old is None and target.subresource is not None:
+            raise status.not_found(kind.group_resource, target.name or "")
+        applied = self._ownership.applied(target, old, config, options)
+        new = applied.item
+        admission.check_identity(kind, new, target, request)
+        admission.check_types(kind, new)
+        options.warnings.clear()
+        admission.check_fields(kind, new, request.body, options, old)
+        if old is None:
+            return await self._apply_new(target, applied, options, output)
+        return await self._replace(target, old, new, options, output, applied)
 
     async def _apply_new(self, target: Target, applied: Applied, options: WriteOptions, output: Output) -> Reply:
         kind, name = target.kind, target.name or ""
