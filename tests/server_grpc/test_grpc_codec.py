@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server_grpc.declared import ModelInferRequest, ModelInferResponse
 
@@ -117,6 +117,7 @@ def views(data: bytes) -> list[Buffer]:
 
 
 @given(REQUEST)
+@settings(deadline=None)
 def test_requests_are_read_as_they_were_meant(content: dict[str, Any]) -> None:
     expected = ModelInferRequest(**content)
     for view in views(expected.SerializeToString()):
@@ -124,6 +125,7 @@ def test_requests_are_read_as_they_were_meant(content: dict[str, Any]) -> None:
 
 
 @given(REQUEST, st.data())
+@settings(deadline=None)
 def test_damaged_requests_are_refused_when_protobuf_refuses_them(content: dict[str, Any], draw: st.DataObject) -> None:
     encoded = bytearray(ModelInferRequest(**content).SerializeToString())
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -133,6 +135,7 @@ def test_damaged_requests_are_refused_when_protobuf_refuses_them(content: dict[s
 
 
 @given(st.binary(max_size=40))
+@settings(deadline=None)
 def test_random_bytes_are_refused_when_protobuf_refuses_them(data: bytes) -> None:
     agree(data)
 
@@ -197,6 +200,7 @@ def test_what_is_broken(data: bytes) -> None:
 
 
 @given(st.lists(UINT64, max_size=20))
+@settings(deadline=None)
 def test_packed_numbers(numbers: list[int]) -> None:
     assert varints(b"".join(map(wire.number_bytes, numbers))).tolist() == numbers
 
@@ -220,6 +224,7 @@ def test_remembered_inputs_are_told_apart() -> None:
     TEXT,
     PARAMETERS,
 )
+@settings(deadline=None)
 def test_answers_are_what_protobuf_reads(
     described: list[tuple[str, str, list[int]]], identifier: str, parameters: dict[str, Any]
 ) -> None:

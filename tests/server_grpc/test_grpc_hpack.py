@@ -4,7 +4,7 @@ import re
 
 import hpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.server.grpc.h2 import huffman
@@ -30,6 +30,7 @@ def decoded(decoder: Decoder, block: bytes) -> list[tuple[bytes, bytes]] | None:
 
 
 @given(blocks=st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, 0, 100, 4096])), max_size=6))
+@settings(deadline=None)
 def test_what_another_encoder_writes(blocks: list[tuple[list[tuple[bytes, bytes]], bool, int | None]]) -> None:
     encoder, decoder = hpack.Encoder(), Decoder(1 << 16)
     for fields, huffman_coded, size in blocks:
@@ -39,6 +40,7 @@ def test_what_another_encoder_writes(blocks: list[tuple[list[tuple[bytes, bytes]
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
+@settings(deadline=None)
 def test_random_blocks_mean_the_same_to_the_judge_or_nothing(blocks: list[bytes]) -> None:
     judge, decoder = hpack.Decoder(), Decoder(1 << 16)
     for block in blocks:
@@ -51,6 +53,7 @@ def test_random_blocks_mean_the_same_to_the_judge_or_nothing(blocks: list[bytes]
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_huffman_code_of_anything(text: bytes) -> None:
     encoded = hpack.huffman.HuffmanEncoder(
         hpack.huffman_constants.REQUEST_CODES, hpack.huffman_constants.REQUEST_CODES_LENGTH
@@ -59,6 +62,7 @@ def test_huffman_code_of_anything(text: bytes) -> None:
 
 
 @given(st.binary(max_size=12))
+@settings(deadline=None)
 def test_random_bytes_as_huffman_code(data: bytes) -> None:
     try:
         expected: bytes | None = bytes(hpack.huffman_table.decode_huffman(data))
@@ -72,6 +76,7 @@ def test_random_bytes_as_huffman_code(data: bytes) -> None:
 
 
 @given(st.binary(max_size=400), st.binary(max_size=40_000))
+@settings(deadline=None)
 def test_what_is_written_here(name: bytes, value: bytes) -> None:
     assert hpack.Decoder().decode(literal(name, value), raw=True) == [(name, value)]
 
