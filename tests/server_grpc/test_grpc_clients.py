@@ -449,3 +449,32 @@ def test_tls_files_that_are_none(room: Path, certificate: tuple[Path, Path]) -> 
     assert done.stderr.startswith("cannot use --grpc_certificate=")
     done = harness.run_to_end(*harness.command(room / "iris", options[0], "--port=1"))
     assert (done.returncode, done.stderr) == (64, "grpc_certificate and grpc_key need each other\n")
+
+
+# The repository.
+
+
+def test_models_come_and_go(room: Path) -> None:
+    model = harness.save(harness.iris((-1, 4)), room / "comes-and-goes")
+    with serving(room, model) as server, triton.InferenceServerClient(server.target) as client:
+
+        def index() -> list[tuple[str, str, str]]:
+            return [(each.name, each.version, each.state) for each in client.get_model_repository_index().models]
+
+        assert index() == [("tiny", "1", "READY")]
+        client.unload_model("tiny")
+        assert not client.is_model_ready("tiny")
+        until(lambda: index() == [("tiny", "1", "UNAVAILABLE")])
+        with pytest.raises(triton.InferenceServerException, match="UNAVAILABLE"):
+            client.infer("tiny", [triton_input()])
+        client.load_model("tiny")
+        assert client.is_model_ready("tiny")
+        assert client.infer("tiny", [triton_input()]).as_numpy("y").shape == (2, 3)
+        with server.channel() as channel:
+            # KServe's own file has the name in another field.
+            load = method(channel, "RepositoryModelLoad", *KSERVE_LOAD)
+            loaded = load(declared("inference.RepositoryModelLoadRequest")(repository_name="tiny"))
+            assert (loaded.model_name, loaded.isLoaded) == ("tiny", True)
+
+
+KSERVE_LOAD = ("inference.RepositoryModelLoadRequest", "inference.RepositoryModelLoadResponse")

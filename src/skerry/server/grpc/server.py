@@ -44,15 +44,13 @@ class GrpcServer:
         """Open the port; raises `StartError`."""
         await self._listener.listen(addresses, port)
 
-    def serve(
-        self, plane: "DataPlane", names: Callable[[], Sequence[str]], repository: "Repository | None" = None
-    ) -> None:
+    def serve(self, plane: "DataPlane", names: Callable[[], Sequence[str]], repository: "Repository") -> None:
         """Let the real methods in; `names` are the models that are served or should be."""
         from skerry.server.grpc.services.inference import Inference
         from skerry.server.grpc.services.streaming import InferStream
 
         self._health.attach(plane, names)
-        inference = Inference(plane, names, repository)
+        inference = Inference(plane, repository)
         unary = {path(INFERENCE, "ServerLive"): _live, **inference.methods(), **self._health.unary()}
         streaming = {
             path(INFERENCE, "ModelStreamInfer"): lambda *call: InferStream(inference, *call),

@@ -61,16 +61,14 @@ def _index(request: Request, registry: Registry) -> Response:
         wanted = msgspec.json.decode(request.body or b"{}", type=_IndexRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
         raise InvalidRequest(f'cannot read the request: {why}; use {{}} or {{"ready": true}}') from None
-    entries = [
-        entry
-        for model in registry.state()
-        for entry in _entries(model)
-        if not wanted.ready or entry["state"] == "READY"
+    index = [
+        entry for model in registry.state() for entry in entries(model) if not wanted.ready or entry["state"] == "READY"
     ]
-    return Response(body=msgspec.json.encode(entries))
+    return Response(body=msgspec.json.encode(index))
 
 
-def _entries(model: ModelState) -> list[dict[str, str]]:
+def entries(model: ModelState) -> list[dict[str, str]]:
+    """A model in the index: its versions, or the model alone; gRPC gives the same."""
     if not model.versions:
         return [{"name": model.name, "version": "", "state": "UNAVAILABLE", "reason": model.reason}]
     return [

@@ -6,7 +6,7 @@ tensors is found by the same code and said in the same words.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Final, Protocol
@@ -18,7 +18,8 @@ from skerry.server.grpc.calls import Answer, Later
 from skerry.server.grpc.h2.outbound import Buffer, Parts
 from skerry.server.grpc.inference import InferMessage, read_infer_request, tensors_of, write_infer_response
 from skerry.server.grpc.services import INFERENCE, path
-from skerry.server.grpc.status import CallError, Status
+from skerry.server.registry import Registry
+from skerry.server.rest.repository_api import entries
 from skerry.server.tensors import InferRequest, InferResponse
 
 _INTERFACE: Final = "gRPC"
@@ -28,6 +29,9 @@ _TRUE: Final = wire.put_number(1, 1)
 class Repository(Protocol):
     """Loading and unloading while the server runs; each future ends when the work has, or with a `ServingError`."""
 
+    @property
+    def registry(self) -> Registry: ...
+
     def load(self, name: str) -> asyncio.Future[None]: ...
 
     def unload(self, name: str) -> asyncio.Future[None]: ...
@@ -36,10 +40,8 @@ class Repository(Protocol):
 class Inference:
     """The service."""
 
-    def __init__(self, plane: DataPlane, names: Callable[[], Sequence[str]], repository: Repository | None) -> None:
-        """`names` are the models that are served or should be; without a repository they stay as they are."""
+    def __init__(self, plane: DataPlane, repository: Repository) -> None:
         self._plane = plane
-        self._names = names
         self._repository = repository
 
     def methods(self) -> Mapping[bytes, Answer]:
@@ -80,8 +82,8 @@ class Inference:
         return [_TRUE if self._plane.ready() else b""]
 
     def _server_metadata(self, message: Buffer) -> Parts:
-        extension = wire.put_text(3, "model_repository" if self._repository else "")
-        return [wire.put_text(1, "skerry") + wire.put_text(2, version("skerry")) + extension]
+        who = wire.put_text(1, "skerry") + wire.put_text(2, version("skerry"))
+        return [who + wire.put_text(3, "model_repository")]
 
     def _model_ready(self, message: Buffer) -> Parts:
         name, number = messages.texts(message, 1, 2)
@@ -100,17 +102,9 @@ class Inference:
         ]
 
     def _index(self, message: Buffer) -> Parts:
-        """Every version that answers, and every model of which none does, with the reason."""
         only_ready = messages.flag(message, 2)
-        entries: list[bytes] = []
-        for name in self._names():
-            try:
-                versions = self._plane.metadata(name, "", _INTERFACE).versions
-                entries += [_entry(name, each, "READY", "") for each in versions]
-            except NotReady as why:
-                if not only_ready:
-                    entries.append(_entry(name, "", "UNAVAILABLE", str(why)))
-        return [b"".join(wire.put_bytes(1, entry) for entry in entries)]
+        found = (entry for model in self._repository.registry.state() for entry in entries(model))
+        return [b"".join(_entry(entry) for entry in found if not only_ready or entry["state"] == "READY")]
 
     def _load(self, message: Buffer) -> Later:
         return self._change(message, "load")
@@ -122,10 +116,6 @@ class Inference:
         # The protocol's extension has the model's name in field 2, KServe's own file in field 1.
         first, second = messages.texts(message, 1, 2)
         name = second or first
-        if self._repository is None:
-            raise CallError(
-                Status.UNIMPLEMENTED, f"cannot {what} {name}: this server serves the models of its command line"
-            )
         change = self._repository.load if what == "load" else self._repository.unload
         return Later(change(name), partial(_changed, name))
 
@@ -143,6 +133,6 @@ def _tensors(number: int, described: Sequence[TensorMetadata]) -> list[bytes]:
     return [wire.put_bytes(number, messages.tensor(each.name, each.datatype, each.shape)) for each in described]
 
 
-def _entry(name: str, number: str, state: str, reason: str) -> bytes:
-    fields = (name, number, state, reason)
-    return b"".join(wire.put_text(position, value) for position, value in enumerate(fields, 1))
+def _entry(entry: Mapping[str, str]) -> bytes:
+    fields = (entry["name"], entry["version"], entry["state"], entry["reason"])
+    return wire.put_bytes(1, b"".join(wire.put_text(position, value) for position, value in enumerate(fields, 1)))
