@@ -1,6 +1,5 @@
 """create, update and patch, server-side apply among the patches."""
 
-import copy
 from contextlib import suppress
 from typing import Final
 
@@ -12,8 +11,8 @@ from skerry.cluster.apiserver.admission import Admission
 from skerry.cluster.apiserver.ownership import Ownership, configuration_of
 from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.printing import Output
-from skerry.cluster.apiserver.reading import Reader, key_of, shown
-from skerry.cluster.apiserver.replies import Reply, json_reply, with_warnings
+from skerry.cluster.apiserver.reading import Reader, key_of, stored_reply
+from skerry.cluster.apiserver.replies import Reply, with_warnings
 from skerry.cluster.apiserver.requests import (
     APPLY_PATCH,
     Request,
@@ -55,7 +54,7 @@ class Writer:
         self._namespace_open(target, meta.get("name") or meta.get("generateName") or "")
         generated = bool(meta.get("generateName")) and not meta.get("name")
         for _ in range(_NAME_ATTEMPTS):
-            new = self._admission.create(kind, copy.deepcopy(item) if generated else item)
+            new = self._admission.create(kind, _copied(item) if generated else item)
             self._ownership.created(kind, new, options)
             key = Key(kind.storage_key, target.namespace or "", new["metadata"]["name"])
             try:
@@ -82,7 +81,7 @@ class Writer:
             async with self._turns.of(key_of(target)):
                 old = self._reader.fetch(target)
                 with suppress(Conflict):
-                    return await self._replace(target, old, item if pinned else copy.deepcopy(item), options, output)
+                    return await self._replace(target, old, item if pinned else _copied(item), options, output)
         raise status.conflict(kind.group_resource, target.name or "")
 
     async def patch(self, request: Request, target: Target) -> Reply:
@@ -97,11 +96,10 @@ class Writer:
         for _ in range(_ATTEMPTS):
             async with self._turns.of(key_of(target)):
                 old = self._reader.fetch(target)
-                new = patched(kind, copy.deepcopy(old), request)
+                new = patched(kind, _copied(old), request)
                 admission.check_identity(kind, new, target, request)
-                admission.check_types(kind, new)
                 options.warnings.clear()
-                admission.check_fields(kind, new, request.body, options, old)
+                admission.check_form(kind, new, request.body, options, old)
                 with suppress(Conflict):
                     return await self._replace(target, old, new, options, output)
         raise status.conflict(kind.group_resource, target.name or "")
@@ -125,9 +123,8 @@ class Writer:
         applied = self._ownership.applied(target, old, config, options)
         new = applied.item
         admission.check_identity(kind, new, target, request)
-        admission.check_types(kind, new)
         options.warnings.clear()
-        admission.check_fields(kind, new, request.body, options, old)
+        admission.check_form(kind, new, request.body, options, old)
         if old is None:
             return await self._apply_new(target, applied, options, output)
         return await self._replace(target, old, new, options, output, applied)
@@ -144,12 +141,12 @@ class Writer:
         options.warnings.extend(kind.warn(new, None))
         return self._printed(kind, stored, options, 201, output)
 
-    async def _create(self, key: Key, kind: Kind, new: Object, options: WriteOptions) -> Object:
+    async def _create(self, key: Key, kind: Kind, new: Object, options: WriteOptions) -> bytes:
         if options.dry_run:
             if self._store.get(key) is not None:
                 raise AlreadyExists(key)
-            return new
-        return shown(kind, msgspec.json.decode(await self._store.create(key, _stored(kind, new))))
+            return _encoded(kind, new)
+        return await self._store.create(key, _stored(kind, new))
 
     async def _replace(
         self,
@@ -173,9 +170,9 @@ class Writer:
         else:
             self._ownership.put(old, new, applied.managed_fields)
         if options.dry_run or new == old:
-            return self._printed(kind, new, options, 200, output)
+            return self._printed(kind, _encoded(kind, new), options, 200, output)
         data = await self._write(target, new, int(old_meta["resourceVersion"]))
-        return self._printed(kind, shown(kind, msgspec.json.decode(data)), options, 200, output)
+        return self._printed(kind, data, options, 200, output)
 
     async def _write(self, target: Target, new: Object, version: int) -> bytes:
         """Store the object, or remove it when its last finalizer has just gone."""
@@ -208,21 +205,29 @@ class Writer:
             error.details = {**(error.details or {}), "causes": causes}
             raise error
 
-    def _printed(self, kind: Kind, item: Object, options: WriteOptions, code: int, output: Output) -> Reply:
-        printed = printing.one(kind, item, output, self._admission.now())
-        return with_warnings(json_reply(printed, code, output.media_type), options.warnings)
+    def _printed(self, kind: Kind, data: bytes, options: WriteOptions, code: int, output: Output) -> Reply:
+        return with_warnings(stored_reply(kind, data, output, self._admission.now(), code), options.warnings)
 
 
 def _decoded(request: Request, target: Target, options: WriteOptions) -> Object:
     item = decode_body(request)
     admission.check_identity(target.kind, item, target, request)
-    admission.check_types(target.kind, item)
-    admission.check_fields(target.kind, item, json_body(request), options)
+    admission.check_form(target.kind, item, json_body(request), options)
     return item
 
 
 def _stored(kind: Kind, item: Object) -> Object:
     return kind.to_storage(item) if kind.to_storage else item
+
+
+def _encoded(kind: Kind, item: Object) -> bytes:
+    return msgspec.json.encode(_stored(kind, item))
+
+
+def _copied(item: Object) -> Object:
+    # Ten times faster than copy.deepcopy for what is JSON anyway.
+    copy: Object = msgspec.json.decode(msgspec.json.encode(item))
+    return copy
 
 
 def _same_uid(kind: Kind, item: Object, old: Object) -> None:
