@@ -11,8 +11,8 @@ from skerry.api.apply_keys import SCHEMAS
 from skerry.machinery.apply.manager import FieldManager
 from skerry.machinery.apply.structs import SET, WHOLE, ApplyRules, Schemas, keyed
 
-settings.register_profile("apply", max_examples=80, deadline=None)
-settings.load_profile("apply")
+# For each property: no time limit of its own, the machine may be busy.
+PROPERTY = settings(max_examples=80, deadline=None)
 
 
 class Meta(msgspec.Struct):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machinery_apply.conftest import make_toy
+from tests.machinery_apply.conftest import PROPERTY, make_toy, toy_manager
 
 from skerry.machinery.apply.manager import FieldManager
 from skerry.machinery.apply.merging import merge, without_nulls
@@ -46,13 +46,12 @@ def test_items_come_in_the_order_of_the_configuration_and_others_keep_their_plac
     assert tags == [str(tag) for tag in result]
 
 
+@PROPERTY
 @given(
     live=st.lists(st.integers(0, 9), unique=True, max_size=8),
     applied=st.lists(st.integers(0, 9), unique=True, max_size=8),
 )
 def test_the_order_of_any_two_lists(live: list[int], applied: list[int]) -> None:
-    from tests.machinery_apply.conftest import toy_manager
-
     result = numbers(merged(toy_manager(), {"ports": ports(*live)}, {"ports": ports(*applied)}).get("ports", []))
     assert sorted(result) == sorted({*live, *applied})
     assert [number for number in result if number in applied] == applied

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.machinery_apply.conftest import make_toy, toy_manager
+from tests.machinery_apply.conftest import PROPERTY, make_toy, toy_manager
 
 from skerry.machinery.apply.comparing import compare
 from skerry.machinery.apply.conflicts import ApplyConflict
@@ -94,6 +94,7 @@ def owned(item: dict[str, Any]) -> FieldSet:
     return fields
 
 
+@PROPERTY
 @given(st.none() | SPECS, SPECS)
 def test_an_apply_said_twice_changes_nothing(before: dict[str, Any] | None, spec: dict[str, Any]) -> None:
     live = None if before is None else updated(None, before, "someone")
@@ -102,6 +103,7 @@ def test_an_apply_said_twice_changes_nothing(before: dict[str, Any] | None, spec
     assert applied(once, spec, "me", now=LATER) == once
 
 
+@PROPERTY
 @given(SPECS, SPECS)
 def test_the_result_is_the_object_and_the_configuration(before: dict[str, Any], spec: dict[str, Any]) -> None:
     live = updated(None, before, "someone")
@@ -118,6 +120,7 @@ def test_the_result_is_the_object_and_the_configuration(before: dict[str, Any], 
     assert TOYS.apply(after, make_toy(spec), "me", NOON, force=False).item == after
 
 
+@PROPERTY
 @given(
     st.fixed_dictionaries(
         {},
@@ -154,6 +157,7 @@ def unordered(value: Any) -> Any:
     return {name: unordered(inner) for name, inner in sorted(value.items())} if isinstance(value, dict) else value
 
 
+@PROPERTY
 @given(st.lists(st.tuples(st.sampled_from("abc"), SPECS), min_size=2, max_size=5))
 def test_without_force_nothing_of_another_applier_is_lost(steps: list[tuple[str, dict[str, Any]]]) -> None:
     live: dict[str, Any] | None = None
@@ -171,6 +175,7 @@ def test_without_force_nothing_of_another_applier_is_lost(steps: list[tuple[str,
         live = new
 
 
+@PROPERTY
 @given(st.lists(st.tuples(st.sampled_from("abc"), SPECS), min_size=1, max_size=4), SPECS)
 def test_a_withdrawn_field_goes_with_its_last_owner(
     steps: list[tuple[str, dict[str, Any]]], final: dict[str, Any]
@@ -189,6 +194,7 @@ def test_a_withdrawn_field_goes_with_its_last_owner(
     assert not difference(owned(after), everything(after, TOYS.node))
 
 
+@PROPERTY
 @given(
     st.lists(
         st.tuples(st.sampled_from(["apply", "force", "update"]), st.sampled_from("abc"), SPECS),
@@ -214,6 +220,7 @@ def test_after_any_history_what_is_owned_exists(steps: list[tuple[str, str, dict
             assert (mine.fields if mine else {}) == fields_of(make_toy(spec))
 
 
+@PROPERTY
 @given(SPECS, SPECS, SPECS)
 def test_an_update_owns_what_it_changed_and_nobody_else_does(
     first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]
@@ -251,6 +258,7 @@ def walk(value: Any) -> Iterator[Any]:
         yield from walk(inner)
 
 
+@PROPERTY
 @given(SPECS, SPECS, SPECS)
 def test_no_write_changes_the_object_that_it_was_given(
     first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]

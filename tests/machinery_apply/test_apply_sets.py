@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.machinery_apply.conftest import PROPERTY
 
 from skerry.machinery.apply.elements import order
 from skerry.machinery.apply.sets import (
@@ -47,12 +48,14 @@ def is_in_form(node: FieldSet) -> bool:
     )
 
 
+@PROPERTY
 @given(PATH_SETS)
 def test_a_set_is_its_paths(members: frozenset[Path]) -> None:
     assert frozenset(paths(built(members))) == members
     assert is_in_form(built(members))
 
 
+@PROPERTY
 @given(PATH_SETS, PATH_SETS)
 def test_union_intersection_and_difference_are_those_of_the_paths(one: frozenset[Path], other: frozenset[Path]) -> None:
     for ours, theirs in (
@@ -65,6 +68,7 @@ def test_union_intersection_and_difference_are_those_of_the_paths(one: frozenset
         assert is_in_form(found)
 
 
+@PROPERTY
 @given(PATH_SETS)
 def test_json_and_back_is_the_same_set_in_the_same_order(members: frozenset[Path]) -> None:
     fields = built(members)
@@ -72,6 +76,7 @@ def test_json_and_back_is_the_same_set_in_the_same_order(members: frozenset[Path
     assert json.dumps(decode(json.loads(text))) == text
 
 
+@PROPERTY
 @given(PATH_SETS, st.randoms(use_true_random=False))
 def test_a_client_may_send_the_steps_in_any_order(members: frozenset[Path], random: object) -> None:
     def shuffled(node: FieldSet) -> FieldSet:
@@ -83,6 +88,7 @@ def test_a_client_may_send_the_steps_in_any_order(members: frozenset[Path], rand
     assert json.dumps(decode(shuffled(fields))) == json.dumps(fields)
 
 
+@PROPERTY
 @given(PATH_SETS, PATH_SETS)
 def test_nothing_is_changed_in_place(one: frozenset[Path], other: frozenset[Path]) -> None:
     left, right = built(one), built(other)
