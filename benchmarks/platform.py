@@ -59,7 +59,7 @@ class Box:
 
     @property
     def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads((self.home / "run" / "daemon.json").read_text())
+        facts: dict[str, Any] = json.loads((self.home / "state" / "daemon.json").read_text())
         return facts
 
     def run(self, *words: str, stdin: str | None = None) -> str:
@@ -85,7 +85,7 @@ class Box:
         try:
             until(api_answers, "the API", daemon)
             ready = time.perf_counter() - started
-            until((self.home / "run" / "daemon.json").exists, "the daemon's facts", daemon)
+            until((self.home / "state" / "daemon.json").exists, "the daemon's facts", daemon)
             yield ready
         finally:
             daemon.terminate()

@@ -8,7 +8,7 @@ with `make demo`; `make demo ONCE=1` exits afterwards and stops everything.
 import argparse
 import json
 import os
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
@@ -140,18 +140,20 @@ def indented(text: str) -> str:
 
 def go_on_by_hand(photograph: Path) -> None:
     """Print what to type next."""
-    facts = json.loads((HOME / "run" / "daemon.json").read_text())
+    facts = json.loads((HOME / "state" / "daemon.json").read_text())
     host = f"{MODEL}-predictor-{NAMESPACE}.{facts['apps_domain']}"
     address = facts["gateway_url"].removeprefix("http://")
+    skerry_command = shlex.quote(str(Path(sys.executable).parent / "skerry"))
+    labels = shlex.quote(str(BUILT / "labels.txt"))
     print(f"""
 Go on by hand:
 
-  export SKERRY_HOME={HOME} KUBECONFIG={facts["kubeconfig"]}
+  export SKERRY_HOME={shlex.quote(str(HOME))} KUBECONFIG={shlex.quote(facts["kubeconfig"])}
   kubectl get -n {NAMESPACE} deployment,pod,svc,isvc,route
   curl -i http://{host}/v2/models/{MODEL}/ready --connect-to {host}::{address}
   curl http://{host}/v2/models/{MODEL} --connect-to {host}::{address}
   curl http://{host}/metrics --connect-to {host}::{address}
-  {Path(sys.executable).parent}/skerry infer -n {NAMESPACE} {MODEL} {photograph} --labels {BUILT / "labels.txt"}
+  {skerry_command} infer -n {NAMESPACE} {MODEL} {shlex.quote(str(photograph))} --labels {labels}
 """)
 
 
@@ -182,7 +184,6 @@ def classify(steps: Steps) -> bool:
         best = top_five(answer)
         for index, probability in best:
             print(f"      {index:>5}  {probability:6.4f}  {labels[index]}")
-    go_on_by_hand(photograph)
     return best[0][0] == EXPECTED
 
 
@@ -205,6 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             str(HOME / "cache"),
         ]
         subprocess.run(build, check=True)
+    if (HOME / "state" / "daemon.json").exists() and subprocess.run(
+        [sys.executable, "-m", "skerry", "status"], capture_output=True, check=False
+    ).returncode != 3:
+        raise SystemExit(f"a demo already runs from {HOME}; end it with Ctrl-C where it runs")
     try:
         with steps.step("Start the platform"):
             start()
@@ -212,7 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         right = classify(steps)
         if not right:
             print(f"The answer is wrong: wanted class {EXPECTED}", file=sys.stderr)
-        if not options.once:
+        go_on_by_hand(BUILT / "coffee.jpg")
+        if options.once:
+            print("These lines need the platform: `make demo` without ONCE=1 leaves it up.", flush=True)
+        else:
             print("The platform stays up until Ctrl-C.", flush=True)
             signal.pause()
     except KeyboardInterrupt:
@@ -220,8 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         right = True
     finally:
         skerry("down")
-        if options.once:
-            shutil.rmtree(HOME / "run", ignore_errors=True)
     return 0 if right else 1
 
 

@@ -65,14 +65,14 @@ def test_a_service_without_tcp_cannot_be_exposed() -> None:
 
 def test_a_picture_becomes_the_walkthroughs_request() -> None:
     picture = b"\xff\xd8\xff\xe0 picture"
-    payload = infer._payload(None, "m", picture, "0")  # type: ignore[arg-type]
+    payload = infer._payload(None, "m", "ns", picture, "0")  # type: ignore[arg-type]
     assert payload.header_length is not None
     header, rest = payload.body[: payload.header_length], payload.body[payload.header_length :]
     assert json.loads(header) == {"inputs": [{"name": "0", "shape": [1], "datatype": "BYTES"}]}
     assert rest == len(picture).to_bytes(4, "little") + picture
-    assert infer._payload(None, "m", b' {"inputs": []}', None).header_length is None  # type: ignore[arg-type]
+    assert infer._payload(None, "m", "ns", b' {"inputs": []}', None).header_length is None  # type: ignore[arg-type]
     with pytest.raises(click.ClickException, match="cannot tell what this file is"):
-        infer._payload(None, "m", b"plain words", None)  # type: ignore[arg-type]
+        infer._payload(None, "m", "ns", b"plain words", None)  # type: ignore[arg-type]
 
 
 def test_files_directories_and_lists(tmp_path: Path) -> None:

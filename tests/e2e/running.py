@@ -27,7 +27,7 @@ class Platform:
 
     @property
     def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads((self.home / "run" / "daemon.json").read_text())
+        facts: dict[str, Any] = json.loads((self.home / "state" / "daemon.json").read_text())
         return facts
 
     def run(self, *words: str, stdin: str | None = None, timeout: float = 90) -> "subprocess.CompletedProcess[str]":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -182,7 +183,26 @@ def test_down_ends_every_process_and_up_brings_the_model_back(platform: Platform
     eventually(lambda: pod(platform)["status"]["containerStatuses"][0]["ready"], "the model")
 
 
+def test_a_lost_run_directory_is_made_again(platform: Platform) -> None:
+    """A reboot empties it."""
+    assert platform.skerry("down").returncode == 0
+    shutil.rmtree(platform.home / "run")
+    assert platform.up().returncode == 0
+    waited = platform.kubectl("wait", "-n", "ai-demo", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+    assert waited.returncode == 0, platform.skerry("describe", "isvc", "-n", "ai-demo", "ovms-resnet50").stdout
+
+
+def test_a_closed_terminal_ends_everything(platform: Platform) -> None:
+    os.kill(platform.facts["pid"], signal.SIGHUP)
+    eventually(lambda: platform.skerry("status").returncode == 3, "the platform has ended")
+    left = subprocess.run(["pgrep", "-f", str(platform.home)], capture_output=True, text=True, check=False)
+    assert not left.stdout.split()
+    assert platform.up().returncode == 0
+
+
 def test_down_after_a_kill_ends_what_was_left(platform: Platform) -> None:
+    waited = platform.kubectl("wait", "-n", "ai-demo", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+    assert waited.returncode == 0
     os.kill(platform.facts["pid"], signal.SIGKILL)
     eventually(lambda: platform.skerry("status").returncode == 3, "the daemon is dead")
     done = platform.skerry("down")

@@ -267,3 +267,14 @@ def test_a_stopped_platform_says_how_to_start_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "skerry up -d" in done.stderr
+
+
+def test_a_directory_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "home"
+    in_the_way.write_text("a file")
+    nowhere = Platform(in_the_way)
+    for words in (["up"], ["up", "-d"], ["model", "list"]):
+        done = nowhere.skerry(*words)
+        assert done.returncode == 1, words
+        assert str(in_the_way) in done.stderr, words
+        assert "Traceback" not in done.stderr, words

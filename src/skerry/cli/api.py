@@ -36,8 +36,9 @@ class Context(msgspec.Struct, frozen=True):
 class Api:
     """Requests against one API server; errors become what kubectl would print."""
 
-    def __init__(self) -> None:
-        self.context = current_context()
+    def __init__(self, kubeconfig: Path | None = None) -> None:
+        """`kubeconfig`: this file instead of what `$KUBECONFIG` says."""
+        self.context = current_context(kubeconfig)
         self._http = httpx2.Client(
             base_url=self.context.server,
             verify=self.context.verify,
@@ -108,11 +109,11 @@ class ApiFailure(click.ClickException):
             click.echo(f"Error {self.message}", err=True)
 
 
-def current_context() -> Context:
+def current_context(kubeconfig: Path | None = None) -> Context:
     """Read the kubeconfig; raises a `click.ClickException` that says what is missing."""
     import yaml
 
-    file = _kubeconfig_file()
+    file = kubeconfig or _kubeconfig_file()
     try:
         config = yaml.safe_load(file.read_bytes()) or {}
     except (OSError, yaml.YAMLError) as error:

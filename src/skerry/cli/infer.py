@@ -63,7 +63,7 @@ def infer(
     scope = namespace or api.context.namespace
     host = _host(api, scope, model)
     with httpx2.Client(base_url=_gateway(gateway), headers={"host": host}, timeout=timeout, trust_env=False) as http:
-        payload = _payload(http, model, content, input_name)
+        payload = _payload(http, model, scope, content, input_name)
         started = time.perf_counter()
         answer = _post(http, model, scope, payload)
         took = time.perf_counter() - started
@@ -108,21 +108,21 @@ def _host(api: Api, scope: str, model: str) -> str:
     return f"{service}.{scope}.svc.cluster.local"
 
 
-def _payload(http: httpx2.Client, model: str, content: bytes, input_name: str | None) -> Payload:
+def _payload(http: httpx2.Client, model: str, scope: str, content: bytes, input_name: str | None) -> Payload:
     if content.lstrip()[:1] == b"{":
         return Payload(content, None)
     if not content.startswith(_IMAGE_STARTS):
         raise click.ClickException("cannot tell what this file is: want a picture or a JSON inference request")
-    name = input_name or _first_input(http, model)
+    name = input_name or _first_input(http, model, scope)
     header = json.dumps({"inputs": [{"name": name, "shape": [1], "datatype": "BYTES"}]}).encode()
     return Payload(header + len(content).to_bytes(4, "little") + content, len(header))
 
 
-def _first_input(http: httpx2.Client, model: str) -> str:
+def _first_input(http: httpx2.Client, model: str, scope: str) -> str:
     response = _send(http, "GET", f"/v2/models/{model}", None, {})
     if response.is_success:
         return str(response.json()["inputs"][0]["name"])
-    raise _refused(response, model)
+    raise _refused(response, model, scope)
 
 
 def _post(http: httpx2.Client, model: str, scope: str, payload: Payload) -> Any:
@@ -147,7 +147,7 @@ def _send(http: httpx2.Client, method: str, path: str, body: bytes | None, heade
         raise click.ClickException(f"cannot reach the gateway {http.base_url}: {error}") from error
 
 
-def _refused(response: httpx2.Response, model: str, scope: str = "NAMESPACE") -> click.ClickException:
+def _refused(response: httpx2.Response, model: str, scope: str) -> click.ClickException:
     if response.status_code == 503:
         return click.ClickException(
             f"the model is not ready (503); `skerry describe isvc {model} -n {scope}` tells why"
@@ -156,7 +156,10 @@ def _refused(response: httpx2.Response, model: str, scope: str = "NAMESPACE") ->
         text = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         text = response.text[:300]
-    return click.ClickException(f"the model answered {response.status_code}: {text}")
+    hint = ""
+    if "number of channels" in text or "NHWC layout" in text:
+        hint = "\nThe model takes channels first; for pictures give it the argument --layout=NHWC:NCHW"
+    return click.ClickException(f"the model answered {response.status_code}: {text}{hint}")
 
 
 def _print(answer: dict[str, Any], top: int, labels: list[str], took: float) -> None:

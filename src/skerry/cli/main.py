@@ -1,6 +1,7 @@
 """The command group: names, order and help of all sub-commands; the modules load late."""
 
 import importlib
+import os
 import sys
 from typing import Any, Final
 
@@ -67,4 +68,14 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Nobody reads any more (`skerry get pods | head`): what is left in the buffer has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        click.echo(
+            f"Error: cannot use{where}: {error.strerror or error}; run as its owner, or set SKERRY_HOME", err=True
+        )
+        sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)

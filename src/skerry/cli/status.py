@@ -3,6 +3,7 @@
 Exit codes: 0 all is well, 1 something is not ready, 3 the platform does not run.
 """
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,8 +23,8 @@ def status(output: str | None) -> int:
     if facts is None:
         click.echo("skerry does not run; start it with `skerry up -d`", err=True)
         return 3
-    api = Api()
-    seen = _seen(api, facts)
+    # This machine's own platform, whatever cluster kubectl is pointed at.
+    seen = _seen(Api(Path(facts.kubeconfig)), facts)
     if output:
         click.echo(dump(seen, output))
     else:
@@ -34,6 +35,7 @@ def status(output: str | None) -> int:
 def _seen(api: Api, facts: DaemonFacts) -> dict[str, Any]:
     nodes = api.request("GET", path_of(kind_named("nodes"), None))["items"]
     models = api.request("GET", path_of(kind_named("isvc"), None))["items"]
+    routes = api.request("GET", path_of(kind_named("routes"), None))["items"]
     return {
         "ready": all(_ready(item)[0] == "True" for item in [*nodes, *models]),
         "daemon": {
@@ -43,11 +45,22 @@ def _seen(api: Api, facts: DaemonFacts) -> dict[str, Any]:
             "kubeconfig": facts.kubeconfig,
         },
         "nodes": [{"name": node["metadata"]["name"], "ready": _ready(node)[0]} for node in nodes],
-        "models": [_model(item) for item in models],
+        "models": [_model(item, _route_url(item, routes, facts)) for item in models],
     }
 
 
-def _model(item: dict[str, Any]) -> dict[str, Any]:
+def _route_url(item: dict[str, Any], routes: list[dict[str, Any]], facts: DaemonFacts) -> str:
+    """Return the URL of the model's Route, "" when it has none."""
+    meta = item["metadata"]
+    for route in routes:
+        ingress = (route.get("status") or {}).get("ingress") or []
+        same = route["metadata"]["namespace"] == meta["namespace"]
+        if same and route["spec"]["to"]["name"] == f"{meta['name']}-predictor" and ingress:
+            return f"http://{ingress[0]['host']}:{facts.gateway_url.rpartition(':')[2]}"
+    return ""
+
+
+def _model(item: dict[str, Any], route_url: str) -> dict[str, Any]:
     ready, message = _ready(item)
     meta, state = item["metadata"], item.get("status") or {}
     failure = ((state.get("modelStatus") or {}).get("lastFailureInfo") or {}).get("message", "")
@@ -55,6 +68,7 @@ def _model(item: dict[str, Any]) -> dict[str, Any]:
         "namespace": meta["namespace"],
         "name": meta["name"],
         "ready": ready,
+        "route": route_url,
         "url": state.get("url", ""),
         "message": "" if ready == "True" else failure or message,
     }
@@ -78,8 +92,11 @@ def _show(seen: dict[str, Any]) -> None:
         click.echo("Models    none; docs/tutorial/first-model.md deploys one")
         return
     click.echo()
-    rows = [[item["namespace"], item["name"], item["ready"], item["url"], item["message"]] for item in seen["models"]]
-    print_rows(["NAMESPACE", "MODEL", "READY", "URL", "MESSAGE"], rows)
+    rows = [
+        [item["namespace"], item["name"], item["ready"], item["route"] or "<none>", item["message"]]
+        for item in seen["models"]
+    ]
+    print_rows(["NAMESPACE", "MODEL", "READY", "ROUTE", "MESSAGE"], rows)
     for item in seen["models"]:
         if item["ready"] != "True":
             click.echo(f"\nNext: skerry describe isvc {item['name']} -n {item['namespace']}")

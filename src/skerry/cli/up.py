@@ -48,6 +48,8 @@ def run_foreground(where: Paths, settings: tuple[str, ...]) -> int:
 def _detached(where: Paths, settings: tuple[str, ...], timeout: float) -> int:
     if (facts := read_facts(where.daemon_facts)) is not None:
         click.echo("skerry already runs", err=True)
+        if settings:
+            click.echo("The settings are not applied: stop it first with `skerry down`.", err=True)
         _say_ready(facts)
         return 0
     where.log.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -37,11 +37,11 @@ class Paths:
 
     @property
     def daemon_lock(self) -> Path:
-        return self.run / "daemon.lock"
+        return self.state / "daemon.lock"  # not in `run`: that one depends on the log-in session
 
     @property
     def daemon_facts(self) -> Path:
-        return self.run / "daemon.json"
+        return self.state / "daemon.json"
 
     @property
     def daemon_log(self) -> Path:
@@ -58,10 +58,10 @@ def paths(environment: Mapping[str, str] | None = None, *, root: bool | None = N
         return Paths(Path("/etc/skerry"), Path("/var/lib/skerry"), Path("/run/skerry"), Path("/var/log/skerry"))
     user = Path(env.get("HOME") or Path.home())
     state = Path(env.get("XDG_STATE_HOME") or user / ".local/state") / "skerry"
-    runtime = env.get("XDG_RUNTIME_DIR")
     return Paths(
         Path(env.get("XDG_CONFIG_HOME") or user / ".config") / "skerry",
         state,
-        Path(runtime) / "skerry" if runtime else state / "run",
+        # Not $XDG_RUNTIME_DIR: it goes away when the user logs out, and cron and su do not have it; the pods stay.
+        state / "run",
         state / "log",
     )

@@ -22,13 +22,15 @@ _CANNOT_START = (PortBusy, StoreFailed, OSError)
 
 
 def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code."""
+    """Run until SIGTERM, SIGINT or SIGHUP (the terminal is closed); returns the exit code."""
     log.configure(config.debugging.log_level)
     try:
         take_lock(paths.daemon_lock)
     except AlreadyRunning:
         print("skerry already runs with these directories; `skerry status` tells about it", file=sys.stderr)  # noqa: T201
         return 3
+    except OSError as error:
+        return _cannot_start(error)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(config, paths, ready))
@@ -45,7 +47,7 @@ def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> i
 async def _run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     await Platform(config, paths).run(ready, stop)
 

@@ -231,8 +231,8 @@ def _spawn(what: Launch) -> tuple[int, int]:
     """Start the supervisor; return the pipe on which it says that the program runs, and its pid."""
     what.directory.mkdir(parents=True, exist_ok=True)
     what.log_file.parent.mkdir(parents=True, exist_ok=True)
-    lock = _take_lock(what.directory)
     _write_spec(what)
+    lock = _take_lock(what.directory)
     ready, ready_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     ready_write = _high(ready_write)
     command = [*supervisor_command(), str(what.spec_file)]

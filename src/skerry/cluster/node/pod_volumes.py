@@ -37,7 +37,9 @@ class PodVolumes:
     async def prepare(self, ip: str) -> Mapping[str, Source]:
         """Make directories and volumes; raises `ImageVolumeError`, `VolumeError` or `OSError`."""
         context, pod = self._context, self._pod.pod
-        if self._record is None or self._record.boot_id != boot_id():
+        # A reboot empties the run directory, and so does the end of a log-in session where it is below /run/user.
+        lost = not (self._directories.run / "volumes").is_dir()
+        if self._record is None or self._record.boot_id != boot_id() or lost:
             record = PodRecord(self._pod.namespace, self._pod.name, pod.metadata.uid, ip, boot_id())
             await asyncio.to_thread(self._directories.make, record)
             self._record = record
