@@ -28,22 +28,6 @@ IMAGE: Final = "localhost/ovms-resnet50:test"
 EXPECTED: Final = 967  # espresso
 READY_SECONDS: Final = 120
 
-INFERENCE_SERVICE: Final = f"""\
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata:
-  name: {MODEL}
-spec:
-  predictor:
-    model:
-      protocolVersion: v2
-      modelFormat:
-        name: openvino_ir
-      storageUri: "oci://{IMAGE}"
-      args:
-      - --layout=NHWC:NCHW
-"""
-
 
 class Steps:
     """Numbers the steps, times them, and prints a line for each."""
@@ -166,7 +150,7 @@ def deploy(steps: Steps) -> None:
         print(indented(skerry("apply", "-f", "-", stdin=namespace)))
         copy_runtime()
     with steps.step("Create the InferenceService and wait until the model answers"):
-        print(indented(skerry("apply", "-n", NAMESPACE, "-f", "-", stdin=INFERENCE_SERVICE)))
+        print(indented(skerry("apply", "-n", NAMESPACE, "-f", "-", stdin=(HERE / "isvc.yaml").read_text())))
         wait_ready()
     with steps.step("Make a Route"):
         routes = json.loads(skerry("get", "-n", NAMESPACE, "routes", "-o", "json", show=False))["items"]
