@@ -4,8 +4,11 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from lightkube.resources.discovery_v1 import EndpointSlice
 from tests.machinery_apply.conftest import make_toy, toy_status_manager
 
+from skerry.api.apply_keys import SCHEMAS
+from skerry.machinery.apply.conflicts import ApplyConflict
 from skerry.machinery.apply.manager import FieldManager
 from skerry.machinery.apply.owners import (
     MOST_UPDATERS,
@@ -208,3 +211,23 @@ def test_times_alone_make_no_difference() -> None:
     assert same_but_times([entry("a")], [entry("a", time=LATER)])
     assert not same_but_times([entry("a")], [entry("b")])
     assert not same_but_times([entry("a")], [])
+
+
+def test_who_has_a_part_of_what_becomes_a_scalar_is_asked(toys: FieldManager) -> None:
+    """Here we are stricter than the real server, which lets the part go without a word."""
+    applied = toys.apply(None, make_toy({"extra": {"x": 1}}), "one", NOON, force=False)
+    live = {**applied.item, "metadata": {**applied.item["metadata"], "managedFields": applied.managed_fields}}
+    with pytest.raises(ApplyConflict) as caught:
+        toys.apply(live, make_toy({"extra": "text"}), "other", NOON, force=False)
+    assert caught.value.message == 'Apply failed with 1 conflict: conflict with "one": .spec.extra.x'
+    forced = toys.apply(live, make_toy({"extra": "text"}), "other", NOON, force=True)
+    assert [one["manager"] for one in forced.managed_fields] == ["other"]
+
+
+def test_what_fills_an_always_present_field_stands_in_order() -> None:
+    slices = FieldManager(SCHEMAS.of(EndpointSlice), "discovery.k8s.io/v1", "EndpointSlice")
+    item: dict[str, Any] = {"metadata": {"name": "e"}, "addressType": "IPv4", "ports": [{"port": 1}]}
+    item["metadata"]["managedFields"] = slices.update(None, item, "first", NOON)
+    new = {**item, "ports": [{"port": 2}], "endpoints": [{"addresses": ["127.0.0.1"]}]}
+    later = slices.update(item, new, "second", NOON)[1]
+    assert list(later["fieldsV1"]) == ["f:endpoints", "f:ports"]
