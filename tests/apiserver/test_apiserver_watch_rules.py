@@ -61,12 +61,12 @@ async def test_options_that_cannot_be_read(http: httpx2.AsyncClient, params: dic
     assert (await http.get(MAPS, params={"watch": "1", **params})).status_code == 400
 
 
-async def test_no_initial_events_when_they_are_not_wanted(http: httpx2.AsyncClient) -> None:
+async def test_no_initial_events_when_they_are_not_wanted(http: httpx2.AsyncClient, store: Store) -> None:
     await create(http, "old")
     params = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
     async with asyncio.TaskGroup() as group:
         watching_ = group.create_task(lines(http, 1, **params))
-        await asyncio.sleep(0.05)
+        await until(lambda: store._watchers)
         await create(http, "new")
     assert watching_.result()[0]["object"]["metadata"]["name"] == "new"
 
