@@ -94,9 +94,19 @@ class Api:
         return found or {}
 
     async def events(self) -> list[tuple[str, str]]:
-        listing = await self.find(f"/api/v1/namespaces/{NAMESPACE}/events")
-        assert listing is not None
+        """The events once there are any: the condition is written first."""
+        listing = await self.wait(f"/api/v1/namespaces/{NAMESPACE}/events", lambda found: found and found["items"])
         return [(item["reason"], item["message"]) for item in listing["items"]]
+
+    async def event(self, reason: str) -> str:
+        """The message of the event of that reason, once it is there."""
+
+        def holds(found: Json | None) -> bool:
+            return any(item["reason"] == reason for item in (found or {}).get("items", []))
+
+        listing = await self.wait(f"/api/v1/namespaces/{NAMESPACE}/events", holds)
+        message: str = next(item["message"] for item in listing["items"] if item["reason"] == reason)
+        return message
 
 
 @pytest.fixture
@@ -163,7 +173,7 @@ async def test_walkthrough(running: Api) -> None:
     await running.patch(f"{DEPLOYMENT}/status", {"status": {"conditions": [available]}})
     ready = await running.wait(ISVC, lambda item: item and condition(item["status"], "Ready")["status"] == "True")
     assert ready["status"]["url"] == "http://ovms-resnet50-predictor.ai-demo.svc.cluster.local:8888"
-    assert ("InferenceServiceReady", "InferenceService [ovms-resnet50] is Ready") in await running.events()
+    assert await running.event("InferenceServiceReady") == "InferenceService [ovms-resnet50] is Ready"
 
 
 async def test_missing_runtime_is_told_and_its_arrival_noticed(running: Api) -> None:
