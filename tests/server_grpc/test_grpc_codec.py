@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.server_grpc.declared import ModelInferRequest, ModelInferResponse
 
 from skerry.server.errors import InvalidRequest
-from skerry.server.grpc import messages, wire
+from skerry.server.grpc import infer_request, messages, wire
 from skerry.server.grpc.h2.outbound import Buffer
-from skerry.server.grpc.inference import InferMessage, read_infer_request, tensors_of, write_infer_response
+from skerry.server.grpc.infer_request import InferMessage, read_infer_request, tensors_of
+from skerry.server.grpc.infer_response import write_infer_response
 from skerry.server.grpc.packed import varints
 from skerry.server.tensors import DTYPES, Array, InferResponse, Tensor
 
@@ -210,6 +211,24 @@ def test_remembered_inputs_are_told_apart() -> None:
         request = ModelInferRequest(inputs=[{"name": "x", "datatype": "FP32", "shape": shape}])
         (found,) = read_infer_request(request.SerializeToString()).inputs
         assert list(found.shape) == shape
+
+
+def test_remembered_requests_are_told_apart_and_keep_no_tensor() -> None:
+    def asked(name: str, value: float, size: int = 4) -> bytes:
+        described = {"name": "x", "datatype": "FP32", "shape": [size]}
+        raw = np.full(size, value, np.float32).tobytes()
+        encoded: bytes = ModelInferRequest(
+            model_name=name, inputs=[described], raw_input_contents=[raw]
+        ).SerializeToString()
+        return encoded
+
+    for name, value in [("a", 1.0), ("a", 2.0), ("b", 3.0), ("a", 4.0)]:
+        for view in views(asked(name, value)):
+            found = read_infer_request(view)
+            assert found.model_name == name
+            assert array(tensors_of(found)[0]).tolist() == [value] * 4
+    read_infer_request(asked("large", 1.0, 100_000))
+    assert all(not message.raw for _, message in infer_request._known_requests.values())
 
 
 # Answers.

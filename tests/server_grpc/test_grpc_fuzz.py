@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from tests.server_grpc.rig import HANDSHAKE, Frame, Rig, data, message
 
 from skerry.server.grpc.calls import Later
+from skerry.server.grpc.framing import MessageReader
 from skerry.server.grpc.h2 import frames
 from skerry.server.grpc.h2.errors import ErrorCode as Code
 from skerry.server.grpc.h2.outbound import Buffer, Parts
 from skerry.server.grpc.h2.stream import Stream
-from skerry.server.grpc.inference import read_infer_request, tensors_of
+from skerry.server.grpc.infer_request import read_infer_request, tensors_of
 from skerry.server.grpc.methods import Methods
 from skerry.server.grpc.services import health, reflection
 
@@ -139,6 +140,30 @@ def test_bytes_instead_of_a_greeting(sent: bytes, size: int) -> None:
         rig.hang_up()
 
     asyncio.run(play())
+
+
+@given(st.lists(st.binary(max_size=3000), max_size=5), st.lists(st.integers(1, 1500), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_messages_in_any_pieces(bodies: list[bytes], sizes: list[int]) -> None:
+    reader = MessageReader(3000)
+    rest = b"".join(map(message, bodies))
+    found: list[bytes] = []
+    turn = 0
+    while rest:
+        size = sizes[turn % len(sizes)]
+        turn += 1
+        found += [bytes(body) for _, body in reader.feed(memoryview(rest)[:size])]
+        rest = rest[size:]
+        assert reader.room <= 4 * 3000
+        assert reader.partial is (found != bodies and sum(len(body) + 5 for body in found) < turns(sizes, turn))
+    assert found == bodies
+    assert not reader.partial
+    assert reader.room == 0
+
+
+def turns(sizes: list[int], count: int) -> int:
+    """How many bytes have been fed."""
+    return sum(sizes[turn % len(sizes)] for turn in range(count))
 
 
 @pytest.mark.parametrize("seed", range(8))

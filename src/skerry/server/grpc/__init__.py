@@ -7,11 +7,12 @@ Nothing of it is imported unless a port is given. The layers, from the socket up
 - `status`      how a call ends, in gRPC's codes
 - `calls`       one call: deadline, cancellation, one message or many
 - `methods`     from paths to calls
-- `wire`        protobuf's encoding; `inference` has the messages of ModelInfer, `messages` the small ones
+- `wire`        protobuf's encoding; `infer_request` and `infer_response` are those of ModelInfer, `messages` has
+                the small ones
 - `services/`   inference over the same data plane as REST, health, reflection
 - `server`      puts them together
 
-Protobuf's own runtime is not used. It takes 3.3 us to read a small request and 50 us for a picture of 600 KB, which it
-copies twice; the codec here takes 1.2 us and 2.2 us, since tensors stay views on what was received, and costs no
-memory. The runtime judges it in the tests.
+Protobuf's own runtime is not used. It takes 3.6 us to read a small request and 54 us for a picture of 600 KB, which it
+copies twice. The codec here takes 0.4 us and 0.6 us where a client repeats itself, 2.8 us and 3.6 us where it does
+not, since tensors stay views on what was received, and it costs no memory. The runtime judges it in the tests.
 """

@@ -153,10 +153,13 @@ class Call(Stream):
 
     def messages(self, chunk: Buffer) -> "Sequence[tuple[bool, Buffer]]":
         """The messages that are complete with this chunk."""
-        self.hold(len(chunk))
         if self._reader is None:
             self._reader = MessageReader(self.connection.listener.most_body)
-        return list(self._reader.feed(chunk))
+        reader = self._reader
+        before = reader.room
+        found = list(reader.feed(chunk))
+        self.hold(reader.room - before + sum(len(message) + PREFIX_BYTES for _, message in found))
+        return found
 
     def unpacking(self, message: Buffer) -> Unpacking:
         if self._meaning.encoding == b"identity":
@@ -191,7 +194,8 @@ class UnaryCall(Call):
             self.let_in()
 
     def on_close(self) -> None:
-        super().on_close()
+        if self._held or self._timer is not None:
+            super().on_close()
         if self._work is not None:
             self._work.cancel()
 
@@ -244,7 +248,9 @@ class UnaryCall(Call):
     def _complete(self, parts: Parts) -> None:
         if not self._meaning.wants_gzip:
             size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
-            if self.answer(_ANSWER, [b"\x00" + size.to_bytes(4, "big"), *parts], size + PREFIX_BYTES):
+            connection = self.connection
+            if connection.outbound.whole(self, _ANSWER, b"\x00" + size.to_bytes(4, "big"), parts, size + PREFIX_BYTES):
+                connection.finished(self)
                 return
         self.write(parts)
         self.finish(status.DONE)

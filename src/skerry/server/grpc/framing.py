@@ -10,6 +10,7 @@ from skerry.server.grpc.h2.outbound import Buffer
 from skerry.server.grpc.status import CallError, Status
 
 PREFIX_BYTES: Final = 5
+_AHEAD: Final = 4
 # What zlib is told: 32 is "look whether it is gzip or zlib".
 _WINDOW_BITS: Final = 32 + zlib.MAX_WBITS
 ENCODINGS: Final = frozenset({b"identity", b"gzip", b"deflate"})
@@ -18,39 +19,50 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class MessageReader:
-    """Collects the messages of one call."""
+    """Collects the messages of one call.
 
-    __slots__ = ("_body", "_compressed", "_limit", "_missing", "_prefix")
+    Room for a message is made as it arrives, a few times what has come so far: a length that lies costs its sender
+    a fourth of what it costs us, and an honest message is hardly ever moved.
+    """
+
+    __slots__ = ("_body", "_compressed", "_filled", "_limit", "_missing", "_prefix")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._prefix = b""
-        self._body: bytearray | None = None
-        self._missing = 0
+        self._body = bytearray()
+        self._filled = 0
+        self._missing = -1  # of the present message; -1 while its prefix is not complete
         self._compressed = False
 
     @property
     def partial(self) -> bool:
         """Whether a message has begun and not ended."""
-        return bool(self._prefix) or self._body is not None
+        return bool(self._prefix) or self._missing >= 0
+
+    @property
+    def room(self) -> int:
+        """Bytes that the message which has begun occupies."""
+        return len(self._body)
 
     def feed(self, chunk: Buffer) -> Iterator[tuple[bool, Buffer]]:
         """Yield the messages that are complete now, and whether each is compressed; raises `CallError`."""
         position = 0
-        while position < len(chunk) or (self._body is not None and not self._missing):
-            if self._body is None:
+        while position < len(chunk) or self._missing == 0:
+            if self._missing < 0:
                 position = self._begin(chunk, position)
                 continue
             part = chunk[position : position + self._missing]
             position += len(part)
             self._missing -= len(part)
-            if not self._body and not self._missing:
-                message: Buffer = part  # it came in one piece, so it need not be copied
-            else:
-                self._body += part
-                message = memoryview(self._body)
+            if not self._missing and not self._filled:
+                self._missing = -1
+                yield self._compressed, part  # it came in one piece, so it need not be copied
+                continue
+            self._keep(part)
             if not self._missing:
-                self._body = None
+                message = memoryview(self._body)
+                self._body, self._filled, self._missing = bytearray(), 0, -1
                 yield self._compressed, message
 
     def _begin(self, chunk: Buffer, position: int) -> int:
@@ -63,8 +75,16 @@ class MessageReader:
             self._missing = int.from_bytes(prefix[1:], "big")
             check_prefix(prefix[0], self._missing, self._limit)
             self._compressed = bool(prefix[0])
-            self._body = bytearray()
         return position + len(part)
+
+    def _keep(self, part: Buffer) -> None:
+        filled = self._filled + len(part)
+        if filled > len(self._body):
+            larger = bytearray(min(filled + self._missing, _AHEAD * filled))
+            larger[: self._filled] = memoryview(self._body)[: self._filled]
+            self._body = larger
+        self._body[self._filled : filled] = part
+        self._filled = filled
 
 
 def check_prefix(flag: int, length: int, limit: int) -> None:

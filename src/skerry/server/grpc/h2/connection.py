@@ -389,7 +389,12 @@ class Connection(asyncio.Protocol):
         stream.closed = True
         del self.streams[stream.id]
         stream.on_close()
-        if self._phase is Phase.LEAVING and not self.streams:
+        if self._phase is Phase.LEAVING:
+            self._left()
+
+    def _left(self) -> None:
+        """End, if nothing is left to answer."""
+        if not self.streams:
             self.outbound.flush()
             self._end()
 
@@ -418,9 +423,7 @@ class Connection(asyncio.Protocol):
             self._deadline = _NEVER
             if announced:
                 self.outbound.put(frames.goaway(self.last_stream, ErrorCode.NO_ERROR))
-            if not self.streams:
-                self.outbound.flush()
-                self._end()
+            self._left()
 
     def end(self, code: ErrorCode, text: str) -> None:
         """Say why, and end now."""

@@ -92,13 +92,13 @@ class Outbound:
 
     # HEADERS. They are not under flow control.
 
-    def whole(self, stream: "Stream", frame: "WholeAnswer", parts: Parts, size: int) -> bool:
+    def whole(self, stream: "Stream", frame: "WholeAnswer", lead: bytes, parts: Parts, size: int) -> bool:
         """Send an answer from its first to its last field, if there is room for all of it now."""
         if size > self.max_frame or size > self.window or size > stream.send_window or self.blocked or self._prefix:
             return False
         self.window -= size
         self._size += size
-        self.put(frame.before(stream.id, size), *parts, frame.after(stream.id))
+        self.put(frame.before(stream.id, size), lead, *parts, frame.after(stream.id))
         return True
 
     def headers(self, stream: "Stream", block: bytes, *, last: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from skerry.server.grpc.h2.errors import ErrorCode
 from skerry.server.grpc.h2.heads import RequestHead
-from skerry.server.grpc.h2.outbound import Buffer, Parts, WholeAnswer
+from skerry.server.grpc.h2.outbound import Buffer
 
 if TYPE_CHECKING:
     from skerry.server.grpc.h2.connection import Connection
@@ -88,13 +88,6 @@ class Stream:
         else:
             self.connection.outbound.headers(self, block, last=True)
             self.connection.finished(self)
-
-    def answer(self, frame: WholeAnswer, parts: Parts, size: int) -> bool:
-        """Send the whole answer, if there is room for it now."""
-        if not self.connection.outbound.whole(self, frame, parts, size):
-            return False
-        self.connection.finished(self)
-        return True
 
     def reset(self, code: ErrorCode) -> None:
         """End the stream at once."""

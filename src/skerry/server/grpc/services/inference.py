@@ -16,7 +16,8 @@ from skerry.server.errors import NotReady, ServingError
 from skerry.server.grpc import messages, wire
 from skerry.server.grpc.calls import Answer, Later
 from skerry.server.grpc.h2.outbound import Buffer, Parts
-from skerry.server.grpc.inference import InferMessage, read_infer_request, tensors_of, write_infer_response
+from skerry.server.grpc.infer_request import InferMessage, read_infer_request, tensors_of
+from skerry.server.grpc.infer_response import write_infer_response
 from skerry.server.grpc.services import INFERENCE, path
 from skerry.server.registry import Registry
 from skerry.server.rest.repository_api import entries

@@ -12,7 +12,7 @@ from skerry.server.errors import ServingError
 from skerry.server.grpc import wire
 from skerry.server.grpc.calls import CallHead, Later, StreamingCall
 from skerry.server.grpc.h2.outbound import Buffer, Parts
-from skerry.server.grpc.inference import InferMessage, read_infer_request
+from skerry.server.grpc.infer_request import InferMessage, read_infer_request
 from skerry.server.grpc.services.inference import Inference
 from skerry.server.grpc.status import CallError, Status
 

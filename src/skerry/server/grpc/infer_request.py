@@ -1,7 +1,8 @@
-"""The messages of ModelInfer.
+"""ModelInferRequest, read without copying tensors: they stay views on the message.
 
-Tensors stay views on the message. What describes an input (name, type, shape) is the same in every request of most
-clients, byte for byte, so what it meant is remembered; the description of the outputs is remembered likewise.
+Most clients say the same again and again, with other values. What describes an input (name, type, shape) is remembered
+by its bytes. So is a whole request but for its values, if it has the usual form: one raw tensor, at the end; then a
+request of the same length that begins with the same bytes can only differ in those values.
 """
 
 from collections.abc import Sequence
@@ -11,29 +12,18 @@ import msgspec
 import numpy as np
 
 from skerry.server.errors import InvalidRequest
-from skerry.server.grpc import messages, wire
-from skerry.server.grpc.h2.outbound import Buffer, Parts
+from skerry.server.grpc import wire
+from skerry.server.grpc.h2.outbound import Buffer
 from skerry.server.grpc.packed import varints
 from skerry.server.grpc.wire import FIXED32, FIXED64, VARINT, Broken
-from skerry.server.tensors import (
-    BYTES,
-    DTYPES,
-    Array,
-    InferResponse,
-    Tensor,
-    byte_strings,
-    element_count,
-    join_byte_strings,
-)
+from skerry.server.tensors import BYTES, DTYPES, Array, Tensor, byte_strings, element_count
 
 _REMEMBERED: Final = 1024
 _WORTH_REMEMBERING: Final = 256
-_SMALL: Final = 1 << 12
 _MOST_SIZE: Final = 2**31 - 1
 
 # The tags of ModelInferRequest: all its fields have lengths.
 _NAME, _VERSION, _ID, _PARAMETER, _INPUT, _OUTPUT, _RAW = range(0x0A, 0x3B, 8)
-_OUTPUT_RAW: Final = b"\x32"
 
 # The fields of InferTensorContents: which types their elements may be encoded in besides packed, and their names.
 _ELEMENTS: Final = {1: VARINT, 2: VARINT, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: FIXED64, 8: wire.BYTES}
@@ -90,54 +80,69 @@ class InferMessage(msgspec.Struct, gc=False):
 
 
 _known_inputs: dict[bytes, Input] = {}
-_known_answers: dict[tuple[object, ...], bytes] = {}
+_known_requests: dict[int, tuple[bytes, InferMessage]] = {}  # by length: all but the values
 
 
 def read_infer_request(data: Buffer) -> InferMessage:
     """Read a ModelInferRequest; raises `Broken`."""
-    name = version = ""
-    echo = b""
-    inputs: list[Input] = []
-    outputs: list[str] = []
-    raw: list[Buffer] = []
-    position = 0
-    end = len(data)
+    known = _known_requests.get(len(data))
+    if known is not None:
+        prefix, message = known
+        start = len(prefix)
+        if data[:start] == prefix:
+            return InferMessage(
+                message.model_name, message.model_version, b"", message.inputs, message.outputs, [data[start:]]
+            )
     try:
-        while position < end:
-            begin = position
-            tag = data[position]
-            length = data[position + 1]
-            position += 2
-            if tag >= 0x80 or tag & 7 != wire.BYTES or not _NAME <= tag <= _RAW:
-                tag, position = wire.varint(data, begin)
-                if tag & 7 != wire.BYTES or not _NAME <= tag <= _RAW:
-                    position = wire.skip(data, position, tag)
-                    continue
-                length, position = wire.varint(data, position)
-            elif length >= 0x80:
-                length, position = wire.varint(data, position - 1)
-            start = position
-            position += length
-            if position > end:
-                break
-            if tag == _RAW:
-                raw.append(data[start:position])
-            elif tag == _INPUT:
-                inputs.append(_input(data[start:position]))
-            elif tag == _NAME:
-                name = wire.text(data[start:position])
-            elif tag == _VERSION:
-                version = wire.text(data[start:position])
-            elif tag == _OUTPUT:
-                outputs.append(_output(data[start:position]))
-            else:
-                _check_echo(tag, data[start:position])
-                echo += data[begin:position]
+        return _read_request(data)
     except IndexError:
         raise Broken("it ends in the middle of a field") from None
+
+
+def _read_request(data: Buffer) -> InferMessage:
+    message = InferMessage("", "", b"", [], [], [])
+    position = tag = start = 0
+    end = len(data)
+    while position < end:
+        begin = position
+        tag = data[position]
+        if tag & 7 == wire.BYTES and _NAME <= tag <= _RAW:
+            position += 1
+        else:
+            tag, position = wire.varint(data, position)
+            if tag & 7 != wire.BYTES or not _NAME <= tag <= _RAW:
+                position = wire.skip(data, position, tag)
+                continue
+        length, start = wire.varint(data, position)
+        position = start + length
+        if position > end:
+            raise Broken("a field is longer than what is left")
+        if tag == _RAW:
+            message.raw.append(data[start:position])
+        elif tag == _INPUT:
+            message.inputs.append(_input(data[start:position]))
+        elif tag in {_ID, _PARAMETER}:
+            _check_echo(tag, data[start:position])
+            message.echo += data[begin:position]
+        else:
+            _set(message, tag, data[start:position])
     if position > end:
         raise Broken("a field is longer than what is left")
-    return InferMessage(name, version, echo, inputs, outputs, raw)
+    if tag == _RAW and len(message.raw) == 1 and start <= _WORTH_REMEMBERING and not message.echo:
+        if len(_known_requests) >= _REMEMBERED:
+            _known_requests.clear()
+        known = InferMessage(message.model_name, message.model_version, b"", message.inputs, message.outputs, [])
+        _known_requests[end] = (bytes(data[:start]), known)
+    return message
+
+
+def _set(message: InferMessage, tag: int, value: Buffer) -> None:
+    if tag == _NAME:
+        message.model_name = wire.text(value)
+    elif tag == _VERSION:
+        message.model_version = wire.text(value)
+    else:
+        message.outputs.append(_output(value))
 
 
 def _check_echo(tag: int, data: Buffer) -> None:
@@ -240,6 +245,9 @@ def _output(data: Buffer) -> str:
 def tensors_of(message: InferMessage) -> list[Tensor]:
     """The inputs with their values; raises `InvalidRequest`."""
     raw = message.raw
+    if len(raw) == 1 == len(message.inputs) and message.inputs[0].size == len(raw[0]):
+        name, datatype, shape, _, plain, _ = message.inputs[0]
+        return [Tensor(name, datatype, shape, np.frombuffer(raw[0], plain))]
     if not raw:
         return [_tensor(each, None) for each in message.inputs]
     if len(raw) != len(message.inputs):
@@ -333,46 +341,3 @@ def _numbers(given: Input, data: Buffer) -> Array:
                 f"Invalid input precision - a value is outside of {bounds.min}..{bounds.max}; input name: {given.name}"
             )
     return values.astype(dtype)
-
-
-def write_infer_response(answer: InferResponse, echo: bytes) -> Parts:
-    """Encode a ModelInferResponse; large tensors are not copied."""
-    outputs = answer.outputs
-    if len(outputs) == 1:
-        only = outputs[0]
-        key: tuple[object, ...] = (answer.model_name, answer.model_version, only.name, only.datatype, only.shape)
-    else:
-        described = [(each.name, each.datatype, each.shape) for each in outputs]
-        key = (answer.model_name, answer.model_version, *described)
-    head = _known_answers.get(key)
-    if head is None:
-        if len(_known_answers) >= _REMEMBERED:
-            _known_answers.clear()
-        head = _known_answers[key] = _description(answer)
-    parts: Parts = [head + echo if echo else head]
-    for tensor in outputs:
-        _add_raw(parts, tensor.values)
-    return parts
-
-
-def _add_raw(parts: Parts, values: Array | list[bytes]) -> None:
-    if isinstance(values, list):
-        data: Buffer = join_byte_strings(values)
-    elif values.nbytes < _SMALL:
-        data = values.tobytes()
-    else:
-        # By way of bytes, because a memoryview of halves cannot be cast.
-        data = np.ascontiguousarray(values).view(np.uint8).data
-    head = b"".join((parts[-1], _OUTPUT_RAW, wire.number_bytes(len(data))))
-    if len(data) < _SMALL:
-        parts[-1] = b"".join((head, data))
-    else:
-        parts[-1:] = (head, data, b"")
-
-
-def _description(answer: InferResponse) -> bytes:
-    """Everything of an answer that is not values."""
-    tensors = b"".join(
-        wire.put_bytes(5, messages.tensor(each.name, each.datatype, each.shape)) for each in answer.outputs
-    )
-    return wire.put_text(1, answer.model_name) + wire.put_text(2, answer.model_version) + tensors
