@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
-from skerry.server.errors import ServingError, UnsupportedContent
+from skerry.server.errors import ServingError
 from skerry.server.http.messages import Later, Request, Response, error
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.registry import ServedVersion
-from skerry.server.rest import repository_api, v1
+from skerry.server.rest import repository_api, uploads, v1
 from skerry.server.rest.compression import Inflating
 from skerry.server.rest.failures import response_of
 from skerry.server.rest.plans import Plans
-from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_picture, read_request
+from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
@@ -117,8 +116,10 @@ class Application:
         body = request.body
         header_length = headers.get(b"inference-header-content-length")
         if header_length is None:
-            if headers.get(b"content-type", b"").startswith(b"image/"):
-                return _read_picture(request, served, received_at), JSON_ONLY
+            if headers.get(b"content-type", b"").startswith(uploads.KINDS):
+                upload = uploads.read_upload(request, served, received_at)
+                if upload is not None:
+                    return upload, JSON_ONLY
             if (flat := read_flat(body, served.common_datatype, received_at)) is not None:
                 return flat, JSON_ONLY
             return read_request(body, None, received_at)
@@ -132,13 +133,6 @@ class Application:
 def server_metadata() -> dict[str, Any]:
     """Who answers, and which extensions of the protocol it has."""
     return {"name": "skerry", "version": version("skerry"), "extensions": ["binary_tensor_data", "model_repository"]}
-
-
-def _read_picture(request: Request, served: ServedVersion, received_at: float) -> InferRequest:
-    inputs = served.model.inputs
-    if len(inputs) != 1 or reading_of(inputs[0]) is not Reading.PICTURES:
-        raise UnsupportedContent(f"{served.name} does not take a picture by itself: see its metadata")
-    return read_picture(request.body, inputs[0].name, received_at)
 
 
 def _render(encoding: Encoding, done: "asyncio.Future[InferResponse]") -> Response:

@@ -105,8 +105,8 @@ def _read(body: bytes, served: ServedVersion) -> tuple[list[Tensor], bool]:
         )
     if not isinstance(parsed.instances, msgspec.UnsetType):
         columns = _columns(parsed.instances, specs)
-        return [_tensor(spec, columns[spec.name]) for spec in specs], True
-    return [_tensor(spec, value) for spec, value in _named(parsed.inputs, specs)], False
+        return [tensor_of(spec, columns[spec.name]) for spec in specs], True
+    return [tensor_of(spec, value) for spec, value in _named(parsed.inputs, specs)], False
 
 
 def _columns(instances: list[Any], specs: Sequence[TensorSpec]) -> dict[str, list[Any]]:
@@ -134,7 +134,8 @@ def _is_encoded(value: dict[str, Any], specs: Sequence[TensorSpec]) -> bool:
     return value.keys() == {"b64"} and all(spec.name != "b64" for spec in specs)
 
 
-def _tensor(spec: TensorSpec, values: Any) -> Tensor:
+def tensor_of(spec: TensorSpec, values: Any) -> Tensor:
+    """Nested values of JSON as an input; raises `InvalidRequest`."""
     if spec.datatype == BYTES or _has_encoded(values):
         if spec.datatype != BYTES and reading_of(spec) is not Reading.PICTURES:
             raise InvalidRequest(f"input {spec.name} takes numbers, no pictures or byte strings")
