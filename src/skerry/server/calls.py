@@ -24,8 +24,8 @@ class InferCall:
         self._outputs = _selected(served.model.outputs, request.outputs) if request.outputs else served.every_output
         self._pictures: list[int] = []
         self.feeds: list[tuple[Values, Shape]] = []
-        self.light = True
-        inputs = request.inputs
+        self.light = served.may_run_on_loop
+        inputs = request.inputs if served.tabular is None else served.tabular.adapt(request.inputs)
         if len(inputs) != len(served.expected):
             raise InvalidRequest(f"Invalid number of inputs - Expected: {len(served.expected)}; Actual: {len(inputs)}")
         for spec, datatype, shape in served.expected:

@@ -40,7 +40,7 @@ from skerry.server.batching import (
     rows_within,
     timed,
 )
-from skerry.server.engines import LoadedModel, Shape, Slot, Values
+from skerry.server.engines import LoadedModel, Shape, Slot, UserCode, Values
 from skerry.server.errors import Overloaded, ServingError, TimedOut
 from skerry.server.model_metrics import VersionMetrics
 from skerry.server.tensors import BYTES, DTYPES, InferResponse, TensorSpec, element_count
@@ -374,7 +374,7 @@ class WarmModel:
         self.model = model
         self.slot = model.slot()
         try:
-            self.seconds = self._measure()
+            self.seconds = math.inf if isinstance(model, UserCode) else self._measure()
         except (ServingError, KeyError, ValueError, MemoryError):
             self.seconds = math.inf
         self._merge(merging)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from skerry.server import log
-from skerry.server.engines import LoadedModel
+from skerry.server.engines import LoadedModel, Tabular, UserCode
 from skerry.server.errors import NotReady, UnknownModel
 from skerry.server.execution import Execution
 from skerry.server.model_metrics import VersionMetrics
@@ -60,6 +60,8 @@ class ServedVersion:
         self.model = model
         self.execution = execution
         self.metrics = metrics
+        self.tabular = model if isinstance(model, Tabular) else None
+        self.may_run_on_loop = not isinstance(model, UserCode)
         # What every request looks at, in the shape in which it looks at it.
         self.expected = [(spec, spec.datatype, spec.usual_shape) for spec in model.inputs]
         self.every_output = range(len(model.outputs))

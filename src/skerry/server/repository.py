@@ -1,5 +1,8 @@
 """Versions of a model on disk: `<model_path>/<positive number>/<files>`, and the policy that picks among them.
 
+Where there is no number but a model of a format that KServe's own servers read (`engines/choosing.py`), the directory
+is version 1 of itself, as it is for them.
+
 A `model_path` that does not exist yet is waited for: with a ModelCar the files can appear after the process. One that
 is there without a version in it is an error at once, and the text says what the directory should look like.
 
@@ -17,6 +20,7 @@ from typing import Final
 import msgspec
 
 from skerry.server import log
+from skerry.server.engines.choosing import holds_model
 from skerry.server.errors import LoadError
 from skerry.server.options import VersionPolicy
 
@@ -57,6 +61,8 @@ def versions_of(path: Path) -> dict[int, Version]:
                 log.debug("Expected version directory name to be in number format", got=directory.name)
     except OSError as why:
         raise LoadError(f"cannot read {path}: {why.strerror}") from None
+    if not found and holds_model(path):
+        return {1: Version(path, _mark(path))}
     return found
 
 

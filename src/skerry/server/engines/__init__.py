@@ -7,10 +7,10 @@ the shapes travel beside them. Outputs belong to the caller: a slot may be used 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from skerry.server.options import ModelOptions
-from skerry.server.tensors import Array, TensorSpec
+from skerry.server.tensors import Array, Tensor, TensorSpec
 
 Values: TypeAlias = Array | list[bytes]
 Shape: TypeAlias = tuple[int, ...]
@@ -45,6 +45,26 @@ class LoadedModel(Protocol):
         """How many the engine itself runs at once, for the metrics."""
 
     def slot(self) -> Slot: ...
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """A model of rows and columns, which takes a table in more forms than the one that its spec says."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns in order; empty where the model does not know them."""
+
+    def adapt(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Turn what a client sent into the tensor of the spec; it is checked afterwards."""
+
+
+@runtime_checkable
+class UserCode(Protocol):
+    """A model that is somebody's code: it is only called for requests, and never on the event loop."""
+
+    @property
+    def user_code(self) -> bool: ...
 
 
 class Engine(Protocol):
