@@ -163,9 +163,9 @@ def _import_engine() -> "Engine":
     """The imports that take the time; done in a thread they leave the loop free to answer."""
     import_module("skerry.server.loading")
     import_module("skerry.server.rest.application")
-    from skerry.server.engines.openvino import OpenVino
+    from skerry.server.engines.choosing import Engines
 
-    return OpenVino()
+    return Engines()
 
 
 def _import_opencv() -> None:
