@@ -112,7 +112,8 @@ def free_place() -> tuple[str, int]:
 
 def command(model: Path, *options: str, name: str = "tiny", place: tuple[str, int] | None = None) -> list[str]:
     address, port = place or free_place()
-    fixed = [f"--model_name={name}", f"--model_path={model}", f"--rest_bind_address={address}", f"--rest_port={port}"]
+    what = [f"--config_path={model}"] if model.suffix == ".json" else [f"--model_name={name}", f"--model_path={model}"]
+    fixed = [*what, f"--rest_bind_address={address}", f"--rest_port={port}"]
     return [sys.executable, "-m", "skerry.server", *fixed, "--drain_seconds=0", *options]
 
 

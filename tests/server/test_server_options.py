@@ -8,6 +8,7 @@ from skerry.server.options import UsageError, VersionPolicy, parse, without_effe
 
 MODEL = ["--model_name=m", "--model_path=/mnt/models"]
 REST = [*MODEL, "--rest_port=8888"]
+NAMED = "allow_credentials needs allowed_origins that are named one by one: browsers refuse it with *"
 
 
 def test_what_the_shipped_runtime_and_the_walkthrough_pass() -> None:
@@ -68,6 +69,14 @@ def test_several_addresses_of_every_kind() -> None:
         ([*REST, "--log_level=LOUD"], "log_level should be one of: TRACE, DEBUG, INFO, WARNING, ERROR"),
         ([*REST, "--model_version_policy={}"], "model_version_policy has invalid format: {}"),
         ([*REST, "--max_queue=-1"], "max_queue cannot be negative"),
+        ([*REST, "--allow_credentials"], NAMED),
+        ([*REST, "--allow_credentials", "--allowed_origins=*"], NAMED),
+        (
+            [*REST, "--allowed_headers=a\r\nb"],
+            "allowed_origins, allowed_methods and allowed_headers are the text of HTTP headers",
+        ),
+        ([*REST, "--compat=triton"], "compat should be one of: ovms"),
+        ([*REST, "--model_control_mode=poll"], "model_control_mode should be one of: explicit, none"),
         ([*REST, "--drain_seconds=inf"], "drain_seconds cannot be negative"),
     ],
 )

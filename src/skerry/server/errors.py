@@ -4,6 +4,7 @@
       InvalidRequest          the client must change the request
         TooLarge                … make it smaller
         UnsupportedContent      … encode it otherwise
+      Forbidden               the server was told not to let clients do this
       UnknownModel            no such model or version is served
       NotReady                it exists and cannot answer now; try again
         Overloaded              too much is queued
@@ -30,6 +31,10 @@ class TooLarge(InvalidRequest):
 
 class UnsupportedContent(InvalidRequest):
     """The request is encoded in a way that is not understood."""
+
+
+class Forbidden(ServingError):
+    """The server was told not to let clients do this."""
 
 
 class UnknownModel(ServingError):

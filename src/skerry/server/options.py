@@ -17,7 +17,10 @@ from typing import Any, Final
 
 import msgspec
 
+from skerry.server.rest.cors import CorsPolicy
+
 EXIT_USAGE: Final = 64
+_HEADER_TEXT: Final = re.compile(r"^[!-~ ]*\Z")
 _HOST: Final = re.compile(r"^(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?$")
 
 
@@ -77,6 +80,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     drain_seconds: float
     shutdown_seconds: float
+    cors: CorsPolicy
+    compat: str
+    model_control_mode: str
 
 
 # Every option with its default, in the order of --help. A default of False marks a switch.
@@ -101,6 +107,10 @@ _WORKING: Final[dict[str, str | bool]] = {
     "plugin_config": "",
     "cache_dir": "",
     "cpu_extension": "",
+    "allowed_origins": "",
+    "allowed_methods": "*",
+    "allowed_headers": "*",
+    "allow_credentials": False,
     "metrics_enable": False,
     "metrics_list": "",
     "file_system_poll_wait_seconds": "1",
@@ -118,6 +128,8 @@ _WORKING: Final[dict[str, str | bool]] = {
     "grpc_key": "",
     "drain_seconds": "0.5",
     "shutdown_seconds": "20",
+    "compat": "",
+    "model_control_mode": "explicit",
 }
 _WITHOUT_EFFECT: Final = (
     "rest_workers",
@@ -135,10 +147,6 @@ _MISSING: Final = (
     "low_latency_transformation",
     "max_sequence_number",
     "api_key_file",
-    "allow_credentials",
-    "allowed_origins",
-    "allowed_methods",
-    "allowed_headers",
     "pull",
     "task",
     "source_model",
@@ -195,6 +203,9 @@ def parse(arguments: Sequence[str]) -> Options:
         max_body_bytes=_whole(values, "max_body_mib") << 20,
         drain_seconds=_seconds(values, "drain_seconds"),
         shutdown_seconds=_seconds(values, "shutdown_seconds"),
+        cors=_cors(values),
+        compat=_one_of(values, "compat", ("", "ovms")),
+        model_control_mode=_one_of(values, "model_control_mode", ("explicit", "none")),
     )
 
 
@@ -284,6 +295,25 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return _HOST.match(text) is not None and not text.replace(".", "").isdigit()
     return True
+
+
+def _cors(values: dict[str, Any]) -> CorsPolicy:
+    """OVMS lets every page in; so does this server where it is told to be like it, and nobody otherwise."""
+    everybody = "*" if values["compat"] else ""
+    origins = tuple(part.strip() for part in (values["allowed_origins"] or everybody).split(",") if part.strip())
+    policy = CorsPolicy(origins, values["allowed_methods"], values["allowed_headers"], values["allow_credentials"])
+    if not all(_HEADER_TEXT.match(text) for text in (*origins, policy.methods, policy.headers)):
+        raise UsageError("allowed_origins, allowed_methods and allowed_headers are the text of HTTP headers")
+    if policy.credentials and (not origins or "*" in origins):
+        raise UsageError("allow_credentials needs allowed_origins that are named one by one: browsers refuse it with *")
+    return policy
+
+
+def _one_of(values: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    text: str = values[name]
+    if text not in known:
+        raise UsageError(f"{name} should be one of: {', '.join(filter(None, known))}")
+    return text
 
 
 def _log_level(text: str) -> str:

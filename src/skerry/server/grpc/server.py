@@ -15,7 +15,7 @@ from skerry.server.grpc.status import CallError, Status
 
 if TYPE_CHECKING:
     from skerry.server.dataplane import DataPlane
-    from skerry.server.grpc.services.inference import Repository
+    from skerry.server.repository_control import Repository
 
 _MESSAGES_AT_ONCE: Final = 2  # how many of the largest messages may be in memory
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from skerry.server.errors import (
+    Forbidden,
     InferenceFailed,
     InvalidRequest,
     NotReady,
@@ -55,6 +56,7 @@ _OF_ERRORS: Final[Mapping[type[ServingError], Status]] = {
     InvalidRequest: Status.INVALID_ARGUMENT,
     TooLarge: Status.RESOURCE_EXHAUSTED,
     UnsupportedContent: Status.UNIMPLEMENTED,
+    Forbidden: Status.PERMISSION_DENIED,
     UnknownModel: Status.NOT_FOUND,
     NotReady: Status.UNAVAILABLE,
     TimedOut: Status.DEADLINE_EXCEEDED,

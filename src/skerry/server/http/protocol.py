@@ -41,6 +41,7 @@ _KEPT_HEADERS: Final = frozenset(
         b"content-encoding",
         b"transfer-encoding",
         b"expect",
+        b"origin",
     }
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

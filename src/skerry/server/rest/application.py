@@ -19,7 +19,7 @@ import asyncio
 import time
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -28,6 +28,7 @@ from skerry.server.errors import ServingError
 from skerry.server.http.messages import Later, Request, Response, error
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.registry import ServedVersion
+from skerry.server.repository_control import Repository
 from skerry.server.rest import repository_api, uploads, v1
 from skerry.server.rest.compression import Inflating
 from skerry.server.rest.failures import response_of
@@ -36,9 +37,6 @@ from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_requ
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
-
-if TYPE_CHECKING:
-    from skerry.server.repository_models import Models
 
 _PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _INTERFACE: Final = "REST"
@@ -49,7 +47,7 @@ class Application:
     """A handler of requests over the data plane."""
 
     def __init__(
-        self, plane: DataPlane, metrics: ServerMetrics | None, models: "Models", *, max_body: int = _MAX_BODY
+        self, plane: DataPlane, metrics: ServerMetrics | None, models: Repository, *, max_body: int = _MAX_BODY
     ) -> None:
         """Without metrics there is no `/metrics`."""
         self._plane = plane

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from skerry.server.errors import (
+    Forbidden,
     InferenceFailed,
     InvalidRequest,
     NotReady,
@@ -19,6 +20,7 @@ _STATUS: Final[Mapping[type[ServingError], int]] = {
     InvalidRequest: 400,
     TooLarge: 413,
     UnsupportedContent: 415,
+    Forbidden: 403,
     UnknownModel: 404,
     NotReady: 503,
     TimedOut: 504,

@@ -13,18 +13,16 @@ OVMS repeats the error code where its message should be; here the message is the
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from skerry.server.errors import InvalidRequest, ServingError
 from skerry.server.http.messages import Later, Request, Response
 from skerry.server.registry import ModelState, Registry, State, VersionState
+from skerry.server.repository_control import Repository
 from skerry.server.rest.failures import response_of
 from skerry.server.rest.routes import Endpoint, Route
-
-if TYPE_CHECKING:
-    from skerry.server.repository_models import Models
 
 Answer: TypeAlias = Callable[[Request, Route], Response | Later]
 _ENDED: Final = frozenset({State.UNLOADING, State.END})
@@ -34,7 +32,7 @@ class _IndexRequest(msgspec.Struct):
     ready: bool = False
 
 
-def endpoints(models: "Models") -> Mapping[Endpoint, Answer]:
+def endpoints(models: Repository) -> Mapping[Endpoint, Answer]:
     """What this part of the interface answers."""
     registry = models.registry
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Final, Protocol
+from typing import Final
 
 from skerry.server.dataplane import DataPlane, TensorMetadata
 from skerry.server.errors import NotReady, ServingError
@@ -19,23 +19,12 @@ from skerry.server.grpc.h2.outbound import Buffer, Parts
 from skerry.server.grpc.infer_request import InferMessage, read_infer_request, tensors_of
 from skerry.server.grpc.infer_response import write_infer_response
 from skerry.server.grpc.services import INFERENCE, path
-from skerry.server.registry import Registry
+from skerry.server.repository_control import Repository
 from skerry.server.rest.repository_api import entries
 from skerry.server.tensors import InferRequest, InferResponse
 
 _INTERFACE: Final = "gRPC"
 _TRUE: Final = wire.put_number(1, 1)
-
-
-class Repository(Protocol):
-    """Loading and unloading while the server runs; each future ends when the work has, or with a `ServingError`."""
-
-    @property
-    def registry(self) -> Registry: ...
-
-    def load(self, name: str) -> asyncio.Future[None]: ...
-
-    def unload(self, name: str) -> asyncio.Future[None]: ...
 
 
 class Inference:
