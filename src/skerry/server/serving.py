@@ -19,9 +19,11 @@ from skerry.server import log
 from skerry.server.background import in_thread
 from skerry.server.errors import StartError
 from skerry.server.http.listener import Listener
+from skerry.server.http.messages import Handler
 from skerry.server.memory import stay_lean
 from skerry.server.model_metrics import ServerMetrics
 from skerry.server.options import Options
+from skerry.server.rest.cors import Cors
 from skerry.server.rest.starting import starting
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ async def serve(options: Options, started_at: float) -> None:
     """Serve until a signal comes; raises `StartError` when it cannot begin."""
     metrics = ServerMetrics(options.metrics_list)
     listener = Listener(
-        starting, max_body=options.max_body_bytes, max_buffered=_BODIES_AT_ONCE * options.max_body_bytes
+        _open_to_pages(starting, options),
+        max_body=options.max_body_bytes,
+        max_buffered=_BODIES_AT_ONCE * options.max_body_bytes,
     )
     if options.rest_port:
         await listener.listen(options.rest_addresses, options.rest_port)
@@ -55,6 +59,10 @@ async def serve(options: Options, started_at: float) -> None:
     if failures:
         raise failures[0]
     await server.drain()
+
+
+def _open_to_pages(handler: Handler, options: Options) -> Handler:
+    return Cors(handler, options.cors).handle if options.cors.origins else handler
 
 
 async def _listen_grpc(options: Options) -> "GrpcServer":
@@ -99,6 +107,7 @@ class _Server:
         from skerry.server.execution import Limits
         from skerry.server.loading import Loader
         from skerry.server.registry import Registry
+        from skerry.server.repository_control import FixedRepository
         from skerry.server.repository_models import Models
         from skerry.server.rest.application import Application
 
@@ -111,12 +120,18 @@ class _Server:
         limits = Limits(options.max_queue, options.request_timeout_seconds)
         loader = Loader(engine, registry, self._metrics, limits)
         models = Models(loader, options.model, options.config_path)
+        repository = models if options.model_control_mode == "explicit" else FixedRepository(models)
         application = Application(
-            self._plane, self._metrics if self._shown else None, models, max_body=options.max_body_bytes
+            self._plane, self._metrics if self._shown else None, repository, max_body=options.max_body_bytes
         )
-        self._listener.handler = application.handle
+        handler = application.handle
+        if options.compat == "ovms":
+            from skerry.server.rest.ovms import Ovms
+
+            handler = Ovms(handler, self._plane).handle
+        self._listener.handler = _open_to_pages(handler, options)
         if self._grpc is not None:
-            self._grpc.serve(self._plane, registry.names, models)
+            self._grpc.serve(self._plane, registry.names, repository)
         await models.start(options.model_wait_seconds)
         log.info("ready", took=round(time.time() - started_at, 3))
         if any("NHWC" in layout.upper() for layout in models.layouts()):
