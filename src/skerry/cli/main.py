@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("logs", "Print the logs of a pod."),
     "expose": ("expose", "Make a Route for a Service, as `oc expose` does."),
     "serve": ("serve", "Serve one model by itself, without the platform."),
+    "bench": ("bench", "Measure how fast a model answers, on any server of the protocol."),
     "infer": ("infer", "Send a picture or a JSON request to a model."),
     "model": ("model", "Package, list and push models as OCI images."),
     "version": ("version", "Print the versions of Skerry and of the API."),
