@@ -1,5 +1,6 @@
 """`skerry serve PATH`: what it finds, what it says, and that the line it prints works in a shell."""
 
+import json
 import os
 import signal
 import subprocess
@@ -31,7 +32,7 @@ def served(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], l
         lines: list[str] = []
         for line in process.stdout:
             lines.append(line.rstrip())
-            if "curl" in line:
+            if "skerry bench" in line:
                 break
         yield process, lines
     finally:
@@ -44,6 +45,15 @@ def served(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], l
 
 
 def run(line: str) -> str:
+    """Paste it into a shell; the answer must be 200."""
+    code = subprocess.run(
+        ["bash", "-c", f"{line} -sS -o /dev/null -w '%{{http_code}}'"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert code.stdout == "200", code
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20, check=True).stdout
 
 
@@ -56,18 +66,41 @@ def test_the_line_that_is_printed_works(tmp_path: Path, form: str) -> None:
     with served(path) as (process, lines):
         assert any(line == "Input    x  FP32 [1, 4]" for line in lines)
         assert any(line == "Output   y  FP32 [1, 3]" for line in lines)
-        assert '"name":"y"' in run(lines[-1])
+        assert '"name":"y"' in run(lines[-2])
+        bench = f"{sys.executable} -m {lines[-1].strip()} -c 1 -d 100ms --warm-up 0s"
+        assert (
+            "REQUESTS/S" in subprocess.run(bench.split(), capture_output=True, text=True, timeout=20, check=True).stdout
+        )
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"skerry.server" in command, "the command has become the server"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
 
 
+def test_several_models_from_a_list(tmp_path: Path) -> None:
+    models = [{"config": {"name": name, "base_path": str(tmp_path / name)}} for name in ("first", "second")]
+    for name in ("first", "second"):
+        harness.save(harness.iris(), tmp_path / name)
+    (tmp_path / "config.json").write_text(json.dumps({"model_config_list": models}))
+    with served(tmp_path / "config.json", "--grpc-port", str(free_place()[1])) as (_, lines):
+        assert any(line.startswith("gRPC     127.") for line in lines)
+        assert '"name":"y"' in run(lines[-2])
+        assert lines[-1].endswith("--model first")
+
+
+def test_a_json_file_that_lists_no_models_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "trees.json").write_text("{}")
+    words = [sys.executable, "-m", "skerry", "serve", str(tmp_path / "trees.json")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "trees.json" in done.stderr
+
+
 def test_a_large_input_is_zeros_from_the_shell(tmp_path: Path) -> None:
     model = harness.save(harness.echo({"it's": ((1, 3, 8, 8), ov.Type.f32)}), tmp_path / "big")
     with served(model) as (_, lines):
-        assert "head -c 768 /dev/zero" in lines[-1]
-        assert '"shape":[1,3,8,8]' in run(lines[-1])
+        assert "head -c 768 /dev/zero" in lines[-2]
+        assert '"shape":[1,3,8,8]' in run(lines[-2])
 
 
 def test_nothing_to_serve(tmp_path: Path) -> None:

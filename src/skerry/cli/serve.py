@@ -18,7 +18,12 @@ from typing import Any, Final
 
 import click
 
-_FILES: Final = (".xml", ".onnx", ".pdmodel", ".pb", ".tflite")
+# What may lie in a directory by itself, the likeliest first; the server chooses the engine.
+_FILES: Final = (
+    *(".xml", ".onnx", ".pdmodel", ".pb", ".tflite"),
+    *(".joblib", ".pkl", ".pickle", ".skops", ".ubj", ".bst"),
+)
+_CODE: Final = "model.py"
 _VERSION: Final = re.compile(r"^0*[1-9]\d*")
 _POLL_SECONDS: Final = 0.05
 _MOST_WAIT_SECONDS: Final = 600.0
@@ -46,20 +51,29 @@ _SIZES: Final = {
 def serve(path: Path, name: str | None, host: str, http_port: int, grpc_port: int, options: tuple[str, ...]) -> None:
     """Serve the model at PATH with the Open Inference Protocol, without the platform.
 
-    PATH is a model file, a directory with one, a directory with numbered versions, or a config.json with several
-    models. Every other option goes to the server (docs/reference/model-server.md):
+    PATH is a model file, a directory with one, a directory with numbered versions (1/, 2/, ...), or a config.json with
+    several models. When the model answers, its inputs and outputs are printed, with a curl line that works.
 
-        skerry serve resnet.onnx --layout NHWC:NCHW
-    """
+    \b
+        skerry serve resnet.onnx
+        skerry serve ./resnet --grpc-port 9000           with gRPC too
+        skerry serve resnet.onnx --layout NHWC:NCHW      takes pictures (Content-Type: image/jpeg)
+        skerry serve ./resnet --max_batch_size=8         requests that arrive together run together
+        skerry serve ./resnet --metrics_enable           Prometheus at /metrics
+        skerry serve config.json --host 0.0.0.0          several models, for other machines
+
+    Options that are not listed here go to the server: docs/reference/model-server.md has them all, with OVMS's names.
+    Ctrl-C lets requests under way finish. To keep it running, with routes and roll-outs: skerry up.
+    """  # noqa: D301 - click's mark
     words = ["--rest_bind_address", host, "--rest_port", str(http_port), "--log_level", "WARNING"]
     if grpc_port:
         words += ["--grpc_bind_address", host, "--port", str(grpc_port)]
-    model = None if path.suffix == ".json" else name or model_name(path)
+    model = None if _is_config(path) else name or model_name(path)
     if model is None:
         words += ["--config_path", str(path)]
     else:
         words += ["--model_name", model, "--model_path", str(model_path(path))]
-    address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - what a client on this machine asks instead
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what a client here asks instead
     _leave_behind(address, http_port, grpc_port)
     command = [sys.executable, "-m", "skerry.server", *words, *options]
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
@@ -72,14 +86,24 @@ def model_path(path: Path) -> Path:
     entries = sorted(path.iterdir())
     if any(entry.is_dir() and _VERSION.match(entry.name) for entry in entries):
         return path
+    if any(entry.name == _CODE for entry in entries):
+        return path
     for suffix in _FILES:
         for entry in entries:
             if entry.suffix == suffix and entry.is_file():
                 return entry
     held = ", ".join(entry.name for entry in entries[:10]) or "nothing"
     raise click.ClickException(
-        f"cannot serve {path}: it holds no model ({', '.join(_FILES)}) and no numbered versions, only {held}"
+        f"cannot serve {path}: it holds no model ({', '.join((*_FILES, _CODE))}) and no numbered versions, only {held}"
     )
+
+
+def _is_config(path: Path) -> bool:
+    """A list of models; XGBoost has a JSON form too."""
+    try:
+        return path.suffix == ".json" and b'"model_config_list"' in path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path}: {error.strerror}") from error
 
 
 def model_name(path: Path) -> str:
@@ -132,7 +156,7 @@ def summary(metadata: dict[str, Any], url: str) -> list[str]:
     lines = ["", f"Model    {name} (version {versions}, {metadata['platform']})"]
     for title, tensors in (("Input ", metadata["inputs"]), ("Output", metadata["outputs"])):
         lines += [f"{title}   {one['name']}  {one['datatype']} {one['shape']}" for one in tensors]
-    return [*lines, "", f"  {curl(metadata, url)}"]
+    return [*lines, "", f"  {curl(metadata, url)}", f"  skerry bench {url} --model {name}"]
 
 
 def curl(metadata: dict[str, Any], url: str) -> str:
