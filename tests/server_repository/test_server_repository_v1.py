@@ -140,3 +140,54 @@ def test_bombs_and_rubbish(rows: Server) -> None:
     assert [reply.status for reply in replies] == [413, 400, 400, 400, 415]
     assert all(list(reply.json) == ["error"] for reply in replies)
     assert harness.pid_memory(rows.process.pid) < 400 << 20
+
+
+# Rows for models that take one at a time.
+
+
+def test_rows_one_by_one(place: Path) -> None:
+    single = harness.save(harness.iris(), place / "single")
+    many = np.random.default_rng(1).normal(size=(100, 4)).tolist()
+    with serving(place, single, "--metrics_enable") as server:
+        for count in (1, 2, 100):
+            reply = predict(server, {"instances": many[:count]})
+            np.testing.assert_allclose(reply.json["predictions"], harness.iris_answer(many[:count]), rtol=1e-4)
+        labels = 'api="KServe",interface="REST",method="ModelInfer",name="tiny",version="1"'
+        assert server.counted(f"ovms_requests_success{{{labels}}}") == 103
+        refused = predict(server, {"inputs": many})
+        assert (refused.status, "Invalid input batch size - Expected: 1; Actual: 100" in refused.json["error"]) == (
+            400,
+            True,
+        )
+        crooked = predict(server, {"instances": [[1, 2, 3], [1, 2, 3]]})
+        assert (crooked.status, "Invalid input shape" in crooked.json["error"]) == (400, True)
+
+
+def test_pictures_and_several_outputs_one_by_one(place: Path) -> None:
+    inputs = [harness.parameter("p", (1, 4, 4, 3), ov.Type.f32), harness.parameter("n", (1, 2), ov.Type.f32)]
+    results = [ops.result(harness.named(name, ops.relu(node))) for name, node in zip("PN", inputs, strict=True)]
+    model = harness.save(ov.Model(results, inputs, "single"), place / "single-pictures")
+    shades = [10, 200, 90]
+    coded = [
+        base64.b64encode(cv2.imencode(".png", np.full((4, 4, 3), shade, np.uint8))[1].tobytes()) for shade in shades
+    ]
+    instances = [{"p": {"b64": text.decode()}, "n": [shade, 1]} for text, shade in zip(coded, shades, strict=True)]
+    with serving(place, model, '--layout={"p": "NHWC"}') as server:
+        answers = predict(server, {"instances": instances}).json["predictions"]
+        assert [answer["N"] for answer in answers] == [[shade, 1] for shade in shades]
+        assert [answer["P"][0][0][0] for answer in answers] == shades
+
+
+def test_rows_one_by_one_in_threads(place: Path) -> None:
+    x = harness.parameter("x", (1, 200), ov.Type.f32)
+    big = ops.matmul(x, ops.constant(np.ones((1, 200), np.float32)), True, False)
+    for _ in range(8):
+        big = ops.matmul(big, ops.constant(np.full((200, 200), 1e-3, np.float32)), False, False)
+    y = harness.named("y", ops.reduce_sum(big, np.array([1], np.int64), keep_dims=False))
+    y = harness.named("z", ops.reshape(ops.reduce_sum(y, np.array([0], np.int64), False), np.array([1, 1]), False))
+    model = harness.save(ov.Model([ops.result(y)], [x], "heavy"), place / "single-heavy")
+    with serving(place, model, "--max_queue=1", "--nireq=1") as server:
+        rows = [[float(index)] * 200 for index in range(12)]
+        found = predict(server, {"instances": rows}).json["predictions"]
+        assert [np.shape(row) for row in found] == [(1,)] * 12
+        np.testing.assert_allclose([row[0] for row in found], [row[0] * found[1][0] for row in rows], rtol=1e-4)

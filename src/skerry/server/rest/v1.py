@@ -9,7 +9,8 @@
 A request has rows, `{"instances": [row, …]}`, or columns, `{"inputs": …}`. A row is the value of the only input or an
 object of values by input; a column is the whole tensor, or an object of those. Byte strings and pictures are
 `{"b64": "…"}`; a text is itself. Predictions come in the form of the request: rows for rows, columns for columns, each
-an object by output where there are several. Columns are called `predictions` too, as in KServe.
+an object by output where there are several. Columns are called `predictions` too, as in KServe. Rows for a model that
+takes one at a time run one by one.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from skerry.server.errors import InvalidRequest, NotReady, ServingError
 from skerry.server.http.messages import Later, Request, Response
 from skerry.server.registry import Registry, ServedVersion
 from skerry.server.rest.failures import response_of
+from skerry.server.rest.one_by_one import OneByOne, rows_of
 from skerry.server.rest.routes import Endpoint, Route
 from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, InferResponse, Tensor, TensorSpec
 
@@ -79,6 +81,8 @@ def _predict(plane: DataPlane, request: Request, route: Route) -> Response | Lat
     except ServingError:
         plane.count_failure(served, _INTERFACE, "ModelInfer")
         raise
+    if rows and (single := rows_of(tensors, served)) is not None:
+        return Later(OneByOne(plane, served, route, single).begin(), partial(_rendered, rows))
     answer = plane.infer(served, InferRequest(tensors, [], received_at), _INTERFACE)
     if isinstance(answer, InferResponse):
         return _write(answer, rows=rows)
