@@ -140,7 +140,18 @@ _WITHOUT_EFFECT: Final = (
     "sequence_cleaner_poll_wait_minutes",
     "custom_node_resources_cleaner_interval_seconds",
     "trace_path",
+    # Of KServe's servers.
+    "nthread",
+    "workers",
+    "max_threads",
+    "max_asyncio_workers",
+    "enable_grpc",
+    "enable_docs_url",
+    "enable_latency_logging",
+    "configure_logging",
 )
+# What KServe's own servers call these, so that their runtimes start this server too.
+_KSERVE_NAMES: Final = {"model_dir": "model_path", "http_port": "rest_port", "grpc_port": "port"}
 _MISSING: Final = (
     "stateful",
     "idle_sequence_cleanup",
@@ -230,6 +241,7 @@ def _collect(arguments: Sequence[str]) -> dict[str, str | bool]:
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.removeprefix("--").partition("=")
+        name = _KSERVE_NAMES.get(name, name)
         if not argument.startswith("--") or not (name in _WORKING or name in _WITHOUT_EFFECT or name in _MISSING):
             unmatched.append(argument)
         elif name in _MISSING:

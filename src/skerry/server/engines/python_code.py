@@ -106,11 +106,14 @@ def _called(hook: Any, value: Any, deadline: float) -> Any:
 
 
 def _array(values: Values, shape: Shape) -> Any:
-    if not isinstance(values, list):
-        return values.reshape(shape)
-    texts = np.empty(len(values), object)
-    texts[:] = values
-    return texts.reshape(shape)
+    if isinstance(values, list):
+        array = np.empty(len(values), object)
+        array[:] = values
+        array = array.reshape(shape)
+    else:
+        array = values.reshape(shape)
+    array.flags.writeable = False  # some are views on the request: better never than sometimes
+    return array
 
 
 def _results(value: Any, specs: Sequence[TensorSpec]) -> list[tuple[Values, Shape]]:

@@ -5,6 +5,7 @@ may have any name and any type of number, or there is a tensor for each column. 
 turned into the one tensor that the model declares, `input-0`, before it is checked.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -57,8 +58,7 @@ class TableModel:
         """Turn what a client sent into the one tensor that the model declares."""
         [spec] = self.inputs
         if len(inputs) == 1 and len(inputs[0].shape) == len(spec.dims):
-            [tensor] = inputs
-            return [tensor if tensor.datatype == BYTES else _cast(tensor, spec)]
+            return [_cast(inputs[0], spec)]
         if not self.columns:
             if len(inputs) == 1:  # the caller says what is wrong with its shape
                 return [_cast(inputs[0], spec)]
@@ -95,6 +95,44 @@ def _cast(tensor: Tensor, spec: TensorSpec) -> Tensor:
 
 def _names(inputs: list[Tensor]) -> str:
     return ", ".join(tensor.name for tensor in inputs)[:500]
+
+
+def rows_of_table(value: Any, columns: Sequence[str]) -> Any:
+    """Rows of what is written as an object by column, or as a list of such; anything else is returned as it is.
+
+    The values of an object are a row's, or lists of them: `{"a": 1, "b": 2}`, `{"a": [1, 3], "b": [2, 4]}`. What is
+    missing in a row, `null`, is a NaN.
+    """
+    rows = _rows_of_objects(value, columns)
+    if not isinstance(rows, list):
+        return rows
+    return [
+        [math.nan if one is None else one for one in row] if isinstance(row, list) and None in row else row
+        for row in rows
+    ]
+
+
+def _rows_of_objects(value: Any, columns: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return _rows_of_object(value, columns)
+    if isinstance(value, list) and value and all(isinstance(one, dict | list) for one in value):
+        objects = [one for part in value for one in (part if isinstance(part, list) else [part])]
+        if all(isinstance(one, dict) for one in objects):
+            return [row for one in objects for row in _rows_of_object(one, columns)]
+    return value
+
+
+def _rows_of_object(value: dict[str, Any], columns: Sequence[str]) -> list[list[Any]]:
+    if value.keys() != set(columns):
+        known = ", ".join(columns)[:500] or "nameless: send lists"
+        raise InvalidRequest(f"the model's columns are {known}; given: {', '.join(value)[:500]}")
+    parts = [value[name] for name in columns]
+    if not any(isinstance(part, list) for part in parts):
+        return [parts]
+    lengths = {len(part) if isinstance(part, list) else -1 for part in parts}
+    if len(lengths) != 1 or -1 in lengths:
+        raise InvalidRequest("the columns of a table have different lengths")
+    return [list(row) for row in zip(*parts, strict=True)]
 
 
 class _TableSlot:

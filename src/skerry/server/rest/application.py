@@ -120,10 +120,10 @@ class Application:
                     return upload, JSON_ONLY
             if (flat := read_flat(body, served.common_datatype, received_at)) is not None:
                 return flat, JSON_ONLY
-            return read_request(body, None, received_at)
+            return read_request(body, None, received_at, missing=served.tabular is not None)
         if (planned := self._plans.read(body, header_length, received_at)) is not None:
             return planned
-        inference, encoding = read_request(body, header_length, received_at)
+        inference, encoding = read_request(body, header_length, received_at, missing=served.tabular is not None)
         self._plans.remember(body, header_length, inference, encoding)
         return inference, encoding
 

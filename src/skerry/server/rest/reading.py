@@ -5,6 +5,7 @@ an array by simdjson (`rest/large.py`). Both know the same types: an integer has
 Binary tensors are not copied: their values are views on the body.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
@@ -19,6 +20,7 @@ from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, Tensor, by
 _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
 _MOST_NESTED: Final = 100
 _MOST_DIGITS: Final = 18
+_FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
 _NOT_FLAT: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Values = TypeVar("Values")
@@ -147,8 +149,13 @@ def read_flat(body: bytes, datatype: str, received_at: float) -> InferRequest | 
     return InferRequest(tensors, [], received_at)
 
 
-def read_request(body: bytes, header_length: bytes | None, received_at: float) -> tuple[InferRequest, Encoding]:
-    """Read the body of `/infer`; `header_length` is the value of `Inference-Header-Content-Length`."""
+def read_request(
+    body: bytes, header_length: bytes | None, received_at: float, *, missing: bool = False
+) -> tuple[InferRequest, Encoding]:
+    """Read the body of `/infer`; `header_length` is the value of `Inference-Header-Content-Length`.
+
+    `missing` is whether the model knows missing values: then `null` is one, a NaN. For others it is a mistake.
+    """
     size = len(body) if header_length is None else _header_size(header_length, len(body))
     arrays = None
     if size >= large.WORTHWHILE and (parts := large.parse(body[:size])) is not None:
@@ -161,7 +168,13 @@ def read_request(body: bytes, header_length: bytes | None, received_at: float) -
             item.name,
             item.datatype,
             tuple(item.shape),
-            _values(item, None if arrays is None else arrays[index], tail, last=index == len(parsed.inputs) - 1),
+            _values(
+                item,
+                None if arrays is None else arrays[index],
+                tail,
+                last=index == len(parsed.inputs) - 1,
+                missing=missing,
+            ),
         )
         for index, item in enumerate(parsed.inputs)
     ]
@@ -251,7 +264,7 @@ class _Tail:
             raise InvalidRequest(f"{len(self._data)} bytes follow the last tensor; check binary_data_size and shapes")
 
 
-def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool) -> Array | list[bytes]:
+def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool, missing: bool) -> Array | list[bytes]:
     if item.datatype not in _DECODERS:
         raise InvalidRequest(
             f"Could not parse input content. Unsupported data precision detected - {item.datatype};"
@@ -265,7 +278,7 @@ def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool
         raise InvalidRequest(
             f"Request contains values both in binary data and in content value - input name: {item.name}"
         )
-    values = _listed(item) if array is None else _numbers(item, array)
+    values = _listed(item, missing=missing) if array is None else _numbers(item, array, missing=missing)
     if len(values) != count:
         raise InvalidRequest(
             "Invalid number of values in tensor proto container"
@@ -298,7 +311,7 @@ def _binary(item: Input, size: object, count: int, tail: _Tail, *, last: bool) -
     return np.frombuffer(data, dtype)
 
 
-def _listed(item: Input) -> Array | list[bytes]:
+def _listed(item: Input, *, missing: bool) -> Array | list[bytes]:
     """Values from JSON text, flat or nested."""
     assert not isinstance(item.data, msgspec.UnsetType)
     try:
@@ -306,13 +319,22 @@ def _listed(item: Input) -> Array | list[bytes]:
             values = _DECODERS[item.datatype](item.data)
         except msgspec.ValidationError:
             # Nested perhaps: flatten it and judge again.
-            values = msgspec.convert(list(_flat(_decode_any(item.data), 0)), _LISTS[item.datatype])
+            values = _converted(_decode_any(item.data), item.datatype, missing=missing)
         if item.datatype == BYTES:
             return [value.encode() for value in values]
         with np.errstate(over="ignore"):  # beyond FP32 or FP16 is infinity, as everywhere
             return np.array(values, DTYPES[item.datatype])
     except (msgspec.ValidationError, OverflowError, RecursionError) as why:
         raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None
+
+
+def _converted(data: Any, datatype: str, *, missing: bool) -> list[Any]:
+    """Nested values in one list, a missing one as NaN."""
+    values = list(_flat(data, 0))
+    if missing and datatype in _FLOATS:
+        values = [math.nan if value is None else value for value in values]
+    converted: list[Any] = msgspec.convert(values, _LISTS[datatype])
+    return converted
 
 
 def _flat(value: Any, depth: int) -> Iterator[Any]:
@@ -325,12 +347,18 @@ def _flat(value: Any, depth: int) -> Iterator[Any]:
             yield from _flat(element, depth + 1)
 
 
-def _numbers(item: Input, array: large.Numbers) -> Array | list[bytes]:
+def _numbers(item: Input, array: large.Numbers, *, missing: bool) -> Array | list[bytes]:
     """Values from simdjson."""
     try:
         if item.datatype in {"BOOL", BYTES}:
-            values = msgspec.convert(list(_flat(array.as_list(), 0)), _LISTS[item.datatype])
+            values = _converted(array.as_list(), item.datatype, missing=False)
             return [value.encode() for value in values] if item.datatype == BYTES else np.array(values, np.bool_)
-        return large.numbers(array, DTYPES[item.datatype])
+        try:
+            return large.numbers(array, DTYPES[item.datatype])
+        except (TypeError, ValueError):
+            if not missing or item.datatype not in _FLOATS:
+                raise
+            with np.errstate(over="ignore"):
+                return np.array(_converted(array.as_list(), item.datatype, missing=True), DTYPES[item.datatype])
     except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as why:
         raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None

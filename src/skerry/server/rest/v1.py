@@ -27,6 +27,7 @@ import orjson
 
 from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
+from skerry.server.engines.tabular import rows_of_table
 from skerry.server.errors import InvalidRequest, NotReady, ServingError
 from skerry.server.http.messages import Later, Request, Response
 from skerry.server.registry import Registry, ServedVersion
@@ -107,10 +108,19 @@ def _read(body: bytes, served: ServedVersion) -> tuple[list[Tensor], bool]:
         raise InvalidRequest(
             'Invalid JSON structure. Could not detect row or column format: want "instances" or "inputs"'
         )
+    if served.tabular is not None:
+        parsed = _with_rows(parsed, served.tabular.columns)
     if not isinstance(parsed.instances, msgspec.UnsetType):
         columns = _columns(parsed.instances, specs)
         return [tensor_of(spec, columns[spec.name]) for spec in specs], True
     return [tensor_of(spec, value) for spec, value in _named(parsed.inputs, specs)], False
+
+
+def _with_rows(body: _Body, columns: Sequence[str]) -> _Body:
+    """Tables may be objects by column, in either place, and have values missing, as for KServe's servers of tables."""
+    if isinstance(body.instances, msgspec.UnsetType):
+        return _Body(inputs=rows_of_table(body.inputs, columns))
+    return _Body(instances=rows_of_table(body.instances, columns))
 
 
 def _columns(instances: list[Any], specs: Sequence[TensorSpec]) -> dict[str, list[Any]]:
