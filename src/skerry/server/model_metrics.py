@@ -33,6 +33,8 @@ _FAMILIES: Final = (
     # Ours, for models whose requests are merged.
     ("skerry_batch_size", "histogram", "Rows in one call of the engine."),
     ("skerry_queue_time_us", "histogram", "Time a request waited for others and for its turn."),
+    # Ours, where requests are traced.
+    ("skerry_trace_spans_dropped", "counter", "Spans that the collector of traces did not take."),
 )
 _ONLY_ON_REQUEST: Final = frozenset({"ovms_infer_req_queue_size", "ovms_infer_req_active"})
 # Families of OVMS's graphs: their names are valid in --metrics_list, and this server never has a series for them.

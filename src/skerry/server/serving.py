@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from skerry.server.dataplane import DataPlane
     from skerry.server.engines import Engine
     from skerry.server.grpc.server import GrpcServer
+    from skerry.server.repository_models import Models
+    from skerry.server.tracing.setup import Tracing
 
+_TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _BODIES_AT_ONCE = 2  # how many of the largest bodies may be in memory
 
 
@@ -99,39 +102,25 @@ class _Server:
         self._listener = listener
         self._grpc = grpc
         self._plane: DataPlane | None = None
+        self._tracing: Tracing | None = None
 
     async def start(self, started_at: float) -> None:
         """Import what is heavy, let the real handler in, load the models; then look after the memory for ever."""
         engine = await in_thread(_import_engine)
-        from skerry.server.dataplane import DataPlane
         from skerry.server.execution import Limits
         from skerry.server.loading import Loader
         from skerry.server.registry import Registry
-        from skerry.server.repository_control import FixedRepository
         from skerry.server.repository_models import Models
-        from skerry.server.rest.application import Application
 
         options = self._options
         await self._read_monitoring()
         registry = Registry()
         if options.config_path is None:
             registry.declare(options.model.name)
-        self._plane = DataPlane(registry)
         limits = Limits(options.max_queue, options.request_timeout_seconds)
         loader = Loader(engine, registry, self._metrics, limits)
         models = Models(loader, options.model, options.config_path)
-        repository = models if options.model_control_mode == "explicit" else FixedRepository(models)
-        application = Application(
-            self._plane, self._metrics if self._shown else None, repository, max_body=options.max_body_bytes
-        )
-        handler = application.handle
-        if options.compat == "ovms":
-            from skerry.server.rest.ovms import Ovms
-
-            handler = Ovms(handler, self._plane).handle
-        self._listener.handler = _open_to_pages(handler, options)
-        if self._grpc is not None:
-            self._grpc.serve(self._plane, registry.names, repository)
+        self._let_in(models)
         await models.start(options.model_wait_seconds)
         log.info("ready", took=round(time.time() - started_at, 3))
         if any("NHWC" in layout.upper() for layout in models.layouts()):
@@ -142,6 +131,32 @@ class _Server:
             group.create_task(
                 stay_lean(lambda: self._listener.busy() or (self._grpc is not None and self._grpc.busy()))
             )
+
+    def _let_in(self, models: "Models") -> None:
+        """From now on the real handlers answer, within the layers that the options and the environment ask for."""
+        from skerry.server.dataplane import DataPlane
+        from skerry.server.repository_control import FixedRepository
+        from skerry.server.rest.application import Application
+
+        options = self._options
+        tracing = self._tracing = _tracing(self._metrics)
+        plane = self._plane = DataPlane(models.registry) if tracing is None else tracing.plane(models.registry)
+        repository = models if options.model_control_mode == "explicit" else FixedRepository(models)
+        application = Application(
+            plane, self._metrics if self._shown else None, repository, max_body=options.max_body_bytes
+        )
+        handler = application.handle
+        if options.compat == "ovms":
+            from skerry.server.rest.ovms import Ovms
+
+            handler = Ovms(handler, plane).handle
+        self._listener.handler = _open_to_pages(handler if tracing is None else tracing.handler(handler), options)
+        if self._grpc is None:
+            return
+        if tracing is None:
+            self._grpc.serve(plane, models.registry.names, repository)
+        else:
+            self._grpc.serve(plane, models.registry.names, repository, tracing.methods)
 
     async def _read_monitoring(self) -> None:
         """What a config file says of metrics is read once, as in OVMS."""
@@ -171,7 +186,17 @@ class _Server:
                 group.create_task(self._listener.close(self._options.shutdown_seconds))
             if self._grpc is not None:
                 group.create_task(self._grpc.close(self._options.shutdown_seconds))
+        if self._tracing is not None:
+            await in_thread(self._tracing.close)
         log.info("stopped")
+
+
+def _tracing(metrics: ServerMetrics) -> "Tracing | None":
+    if not any(os.environ.get(name) for name in _TRACE_ENDPOINTS):
+        return None
+    from skerry.server.tracing.setup import tracing
+
+    return tracing(metrics)
 
 
 def _import_engine() -> "Engine":

@@ -180,6 +180,10 @@ class UnaryCall(Call):
         self._message: tuple[bool, Buffer] | None = None
         self._work: asyncio.Future[Any] | None = None
 
+    def answer_through(self, change: "Callable[[Answer], Answer]") -> None:
+        """Put something around the method."""
+        self._answer = change(self._answer)
+
     def on_data(self, chunk: Buffer, *, ended: bool) -> None:
         if ended and self._reader is None and len(chunk) >= PREFIX_BYTES and not chunk[0]:
             size = int.from_bytes(chunk[1:PREFIX_BYTES], "big")

@@ -1,14 +1,15 @@
 """gRPC as a whole: the port, and what is behind it while the models load and after."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from skerry.server.errors import StartError
 from skerry.server.grpc import wire
+from skerry.server.grpc.calls import Answer
 from skerry.server.grpc.h2.listener import Listener
 from skerry.server.grpc.h2.outbound import Buffer, Parts
-from skerry.server.grpc.methods import Methods
+from skerry.server.grpc.methods import Methods, Streaming
 from skerry.server.grpc.services import HEALTH, INFERENCE, path, reflection
 from skerry.server.grpc.services.health import Health
 from skerry.server.grpc.status import CallError, Status
@@ -44,20 +45,30 @@ class GrpcServer:
         """Open the port; raises `StartError`."""
         await self._listener.listen(addresses, port)
 
-    def serve(self, plane: "DataPlane", names: Callable[[], Sequence[str]], repository: "Repository") -> None:
+    def serve(
+        self,
+        plane: "DataPlane",
+        names: Callable[[], Sequence[str]],
+        repository: "Repository",
+        methods: "Callable[[Mapping[bytes, Answer], Mapping[bytes, Streaming]], Methods]" = Methods,
+    ) -> None:
         """Let the real methods in; `names` are the models that are served or should be."""
         from skerry.server.grpc.services.inference import Inference
         from skerry.server.grpc.services.streaming import InferStream
 
         self._health.attach(plane, names)
         inference = Inference(plane, repository)
-        unary = {path(INFERENCE, "ServerLive"): _live, **inference.methods(), **self._health.unary()}
-        streaming = {
+        unary: dict[bytes, Answer] = {
+            path(INFERENCE, "ServerLive"): _live,
+            **inference.methods(),
+            **self._health.unary(),
+        }
+        streaming: dict[bytes, Streaming] = {
             path(INFERENCE, "ModelStreamInfer"): lambda *call: InferStream(inference, *call),
             **self._health.streaming(),
             **reflection.streaming(),
         }
-        self._listener.service = Methods(unary, streaming)
+        self._listener.service = methods(unary, streaming)
 
     def busy(self) -> bool:
         """Whether any call is being received or answered."""

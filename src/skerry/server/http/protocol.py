@@ -42,6 +42,8 @@ _KEPT_HEADERS: Final = frozenset(
         b"transfer-encoding",
         b"expect",
         b"origin",
+        b"traceparent",
+        b"tracestate",
     }
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

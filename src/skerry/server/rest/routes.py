@@ -70,6 +70,19 @@ _FIXED: Final = {
 _OF_MODEL: Final = {(): Endpoint.MODEL, ("ready",): Endpoint.MODEL_READY, ("infer",): Endpoint.INFER}
 
 
+# Each as documents and traces name it; those of models also exist with a version.
+TEMPLATES: Final = {
+    **{route.endpoint: f"/{path}" for path, route in _FIXED.items()},
+    Endpoint.MODEL: "/v2/models/{model_name}",
+    Endpoint.MODEL_READY: "/v2/models/{model_name}/ready",
+    Endpoint.INFER: "/v2/models/{model_name}/infer",
+    Endpoint.REPOSITORY_LOAD: "/v2/repository/models/{model_name}/load",
+    Endpoint.REPOSITORY_UNLOAD: "/v2/repository/models/{model_name}/unload",
+    Endpoint.V1_MODEL: "/v1/models/{model_name}",
+    Endpoint.V1_PREDICT: "/v1/models/{model_name}:predict",
+}
+
+
 class Routes:
     """Remembers what was asked for."""
 
