@@ -1,50 +1,60 @@
 """How much of a core the model server leaves to the model.
 
 The server has one core to itself and the load another. Every figure is a ratio to the same OpenVINO call in a bare loop
-on the server's core, measured in the same round, because a machine's speed changes from minute to minute. The server
-runs as it is shipped: checks, limits, time-outs, metrics and logs are on. Every answer's status and length are checked,
-and one answer of each kind is compared with what the model must say.
+on the server's core, or to a peer with that call, measured in the same round, because a machine's speed changes from
+minute to minute. The server runs as it is shipped: checks, limits, time-outs, metrics and logs are on. One answer of
+each kind is compared with what the model must say, and the others must have its length.
 
-    python benchmarks/server.py [--quick] [--peers] [--json]
+    python benchmarks/server.py [--quick] [--peers] [--json] [--load python]
 
-`--peers` also runs KServe's Python SDK server, installed into an environment of its own below `~/.cache/skerry`, in
-every round right after ours, with the same model, requests and OpenVINO call.
+The load comes from `wrk` and `h2load` where they are installed, else from clients in Python, and the report says what
+part of its core it used. `--peers` also runs KServe's Python SDK server and MLServer, installed into environments of
+their own below `~/.cache/skerry`, in every round right after ours, with the same model, requests and OpenVINO call.
 
 The last line of `--json` is one object:
 
 | key | what it is |
 |---|---|
 | `efficientnet_rest_vs_limit` | EfficientNet-Lite0, binary tensors, 8 connections / OpenVINO alone |
+| `efficientnet_grpc_vs_limit` | the same over gRPC with raw contents |
 | `efficientnet_json_vs_limit` | the same with JSON tensors of 1.5 MB |
 | `jpeg_vs_loop` | JPEG in, class out, 8 connections / a loop that decodes, resizes and infers |
+| `json_parse_vs_json` | reading a 224 x 224 x 3 FP32 request / Python's `json` making lists of it |
 | `tiny_rest_vs_limit` | a model of 4 x 3 numbers, JSON, one row a request, 8 connections / OpenVINO alone |
 | `tiny_rest_binary_vs_limit` | the same with binary tensors |
 | `tiny_rest_vs_kserve` | JSON, 8 connections, `--max_batch_size=1` / KServe's server (with `--peers`) |
 | `tiny_rest_batched_vs_kserve` | JSON, 32 connections, as shipped / KServe's server (with `--peers`) |
-| `tiny_rest_per_s`, `tiny_rest_c32_per_s` | requests a second, JSON, 8 and 32 connections |
+| `tiny_grpc_vs_kserve` | gRPC, 8 connections, `--max_batch_size=1` / KServe's server (with `--peers`) |
+| `tiny_rest_vs_mlserver`, `tiny_grpc_vs_mlserver` | the same / MLServer (with `--peers`) |
+| `tiny_rest_per_s`, `tiny_rest_c32_per_s`, `tiny_grpc_per_s` | requests a second: JSON 8, 32, gRPC 8 connections |
 | `tiny_added_p50_ms` | median time of a request at one connection, less the engine's call |
 | `ready_s` | from the start of the process to the first 200 of /v2/health/ready, compiled model in the cache |
-| `rss_mib` | resident memory with EfficientNet-Lite0 after 8 clients with binary tensors |
+| `rss_mib` | resident memory with EfficientNet-Lite0 after 8 clients with binary tensors, REST only |
 | `rss_pictures_mib` | the same after pictures, with OpenCV loaded |
+| `load_agreement_rest`, `load_agreement_grpc` | what the Python clients measure / what `wrk`, `h2load` measure |
+| `load_average`, `load_generators` | of the machine at the end; which were used |
+| `client_limited` | measurements in which the load generator's core was full |
+
+`server_grpc.py` looks at gRPC more closely.
 """
 
 import argparse
 import json
-import statistics
-import subprocess
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `make bench` starts this without the script's own directory
 
-from benchmarks.model_server.engine import classifier, limit_of, picture_tensor, tiny_model
+from benchmarks.model_server import grpc_load
+from benchmarks.model_server.engine import classifier, picture_tensor, tiny_model
+from benchmarks.model_server.json_parsing import measure_json
 from benchmarks.model_server.load import (
-    LOAD_CORE,
+    ESPRESSO,
     SERVER_CORE,
     Case,
     is_espresso,
@@ -54,83 +64,8 @@ from benchmarks.model_server.load import (
     run_case,
     tensor_requests,
 )
-from benchmarks.model_server.servers import Server, serving, serving_kserve
-
-
-def measure_limit(kind: str, seconds: float, *files: Path) -> dict[str, float]:
-    words = [sys.executable, __file__, "--limit", kind, "--seconds", str(seconds), *map(str, files)]
-    with on_core(SERVER_CORE):
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    out, _ = process.communicate(timeout=seconds + 60)
-    measured: dict[str, float] = json.loads(out)
-    return measured
-
-
-# The table.
-
-
-@dataclass
-class Report:
-    """Figures by name, one value a round."""
-
-    figures: dict[str, list[float]] = field(default_factory=dict)
-    quiet: bool = False
-
-    def add(self, name: str, value: float) -> None:
-        self.figures.setdefault(name, []).append(value)
-
-    def say(self, text: str) -> None:
-        if not self.quiet:
-            print(text, flush=True)
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.figures[name])
-
-    def ratios(self, name: str, limit: str) -> float:
-        """The median of the ratios, each within its round."""
-        pairs = zip(self.figures[name], self.figures[limit], strict=True)
-        return statistics.median(value / of for value, of in pairs)
-
-
-def round_of(report: Report, files: "Files", seconds: float, *, peers: bool) -> None:
-    """One measurement of everything, each limit beside what is compared with it."""
-    unbatched, batched = files.peer_cases()
-    with serving(files.tiny, "--max_batch_size=1") as server:
-        run_cases(report, server, [unbatched], seconds)
-    if peers:
-        with serving_kserve(files.tiny) as server:
-            run_cases(report, server, [kserve_case(case) for case in (unbatched, batched)], seconds)
-    with serving(files.tiny) as server:
-        limit = measure_limit("tiny", seconds, files.tiny / "1" / "model.xml")
-        note(report, "tiny limit", limit["rate"], limit["p50_ms"])
-        run_cases(report, server, files.tiny_cases(), seconds)
-    with serving(files.model / "model") as server:
-        limit = measure_limit("efficientnet", seconds, files.xml)
-        note(report, "efficientnet limit", limit["rate"], limit["p50_ms"])
-        binary, as_json = files.efficientnet_cases()
-        run_cases(report, server, [binary], seconds)
-        report.add("rss", server.memory_mib())
-        run_cases(report, server, [as_json], seconds)
-    with serving(files.model / "model", "--layout=NHWC:NCHW") as server:
-        limit = measure_limit("jpeg", seconds, files.xml, files.picture)
-        note(report, "jpeg limit", limit["rate"], limit["p50_ms"])
-        run_cases(report, server, [files.jpeg_case()], seconds)
-        report.add("rss pictures", server.memory_mib())
-
-
-def kserve_case(case: Case) -> Case:
-    return Case(f"kserve {case.name}", case.request, case.connections, case.check)
-
-
-def run_cases(report: Report, server: Server, cases: Sequence[Case], seconds: float) -> None:
-    for case in cases:
-        note(report, case.name, *run_case(server.address, case, seconds))
-
-
-def note(report: Report, name: str, rate: float, p50_ms: float) -> None:
-    report.add(name, rate)
-    report.add(f"{name} p50", p50_ms)
-    report.say(f"  {name:<28}{rate:>10.1f} /s{p50_ms:>10.3f} ms")
+from benchmarks.model_server.report import Report, Tools, tools
+from benchmarks.model_server.servers import Server, serving, serving_kserve, serving_mlserver
 
 
 class Files:
@@ -141,27 +76,96 @@ class Files:
         self.xml = self.model / "model" / "1" / "model.xml"
         self.picture = self.model / "coffee.jpg"
         self.tiny = tiny_model(directory / "tiny")
+        row = np.array([[1, 2, 3, 4]], np.float32)
+        self.tiny_json, self.tiny_binary = tensor_requests("x", row)
+        self.tiny_message = grpc_load.request_of("x", row)
+        pixels = np.ascontiguousarray(picture_tensor(self.picture.read_bytes()).transpose(0, 3, 1, 2))
+        self.large_json, self.large_binary = tensor_requests("0", pixels)
+        self.large_message = grpc_load.request_of("0", pixels)
+        self.jpeg = request_of(self.picture.read_bytes(), content_type="image/jpeg")
 
-    def tiny_cases(self) -> list[Case]:
-        as_json, as_binary = tensor_requests("x", np.array([[1, 2, 3, 4]], np.float32))
-        json_cases = [Case(f"tiny json c{count}", as_json, count, is_softmax) for count in (1, 8, 32)]
-        return [*json_cases, Case("tiny binary c8", as_binary, 8, is_softmax)]
 
-    def peer_cases(self) -> tuple[Case, Case]:
-        as_json, _ = tensor_requests("x", np.array([[1, 2, 3, 4]], np.float32))
-        return Case("tiny unbatched c8", as_json, 8, is_softmax), Case("tiny json c32", as_json, 32, is_softmax)
+class Round:
+    """One measurement of everything, each limit and each peer beside what is compared with it."""
 
-    def efficientnet_cases(self) -> list[Case]:
-        tensor = np.ascontiguousarray(picture_tensor(self.picture.read_bytes()).transpose(0, 3, 1, 2))
-        as_json, as_binary = tensor_requests("0", tensor)
-        return [
-            Case("efficientnet binary c8", as_binary, 8, is_espresso),
-            Case("efficientnet json c8", as_json, 8, is_espresso),
-        ]
+    def __init__(self, report: Report, files: Files, seconds: float, tools: Tools) -> None:
+        self._report = report
+        self._files = files
+        self._seconds = seconds
+        self._tools = tools
 
-    def jpeg_case(self) -> Case:
-        request = request_of(self.picture.read_bytes(), content_type="image/jpeg")
-        return Case("jpeg c8", request, 8, is_espresso)
+    def run(self, *, peers: bool) -> None:
+        self._small(peers=peers)
+        self._tiny_as_shipped()
+        self._efficientnet()
+        self._jpeg()
+        with on_core(SERVER_CORE):
+            found = measure_json(self._seconds)
+        self._report.add("json ours", found["ours"])
+        self._report.add("json python", found["json"])
+
+    def _small(self, *, peers: bool) -> None:
+        """One row at a time, as the peers do it."""
+        files = self._files
+        with serving(files.tiny, "--max_batch_size=1", grpc=True) as server:
+            self._rest("tiny unbatched c8", server, files.tiny_json, 8)
+            self._grpc("tiny grpc c8", server, files.tiny_message)
+        if not peers:
+            return
+        with serving_kserve(files.tiny) as server:
+            self._rest("kserve c8", server, files.tiny_json, 8)
+            self._rest("kserve c32", server, files.tiny_json, 32)
+        with serving_kserve(files.tiny, grpc=True) as server:
+            self._grpc("kserve grpc c8", server, files.tiny_message)
+        with serving_mlserver(files.tiny) as server:
+            self._rest("mlserver c8", server, files.tiny_json, 8)
+            self._grpc("mlserver grpc c8", server, files.tiny_message)
+
+    def _tiny_as_shipped(self) -> None:
+        files, report = self._files, self._report
+        with serving(files.tiny, grpc=True) as server:
+            report.limit("tiny", "tiny", self._seconds, files.tiny / "1" / "model.xml")
+            self._rest("tiny json c1", server, files.tiny_json, 1)
+            self._rest("tiny json c8", server, files.tiny_json, 8)
+            if self._tools.rest != "python":
+                self._rest("tiny json c8 by python", server, files.tiny_json, 8, "python")
+            self._rest("tiny json c32", server, files.tiny_json, 32)
+            self._rest("tiny binary c8", server, files.tiny_binary, 8)
+            if self._tools.grpc != "python":
+                self._grpc("tiny grpc shipped c8", server, files.tiny_message)
+                self._grpc("tiny grpc c8 by python", server, files.tiny_message, "python")
+
+    def _efficientnet(self) -> None:
+        files, report = self._files, self._report
+        with serving(files.model / "model") as server:
+            report.limit("efficientnet", "efficientnet", self._seconds, files.xml)
+            self._rest("efficientnet binary c8", server, files.large_binary, 8)
+            report.add("rss", server.memory_mib())
+            self._rest("efficientnet json c8", server, files.large_json, 8)
+        with serving(files.model / "model", grpc=True) as server:
+            report.limit("efficientnet grpc", "efficientnet", self._seconds, files.xml)
+            self._grpc("efficientnet grpc c8", server, files.large_message)
+
+    def _jpeg(self) -> None:
+        files = self._files
+        with serving(files.model / "model", "--layout=NHWC:NCHW") as server:
+            self._report.limit("jpeg", "jpeg", self._seconds, files.xml, files.picture)
+            self._rest("jpeg c8", server, files.jpeg, 8)
+            self._report.add("rss pictures", server.memory_mib())
+
+    def _rest(self, name: str, server: Server, request: bytes, connections: int, tool: str | None = None) -> None:
+        check = is_softmax if request in {self._files.tiny_json, self._files.tiny_binary} else is_espresso
+        case = Case(name, request, connections, check)
+        self._report.note(name, run_case(server, case, self._seconds, tool or self._tools.rest))
+
+    def _grpc(self, name: str, server: Server, message: bytes, tool: str | None = None) -> None:
+        assert server.grpc
+        values = grpc_load.values_of(grpc_load.ask(server.grpc, message))
+        if message == self._files.large_message:
+            assert int(values.argmax()) == ESPRESSO
+        else:
+            assert abs(float(values.sum()) - 1) < 1e-5
+        self._report.note(name, grpc_load.run_case(server, message, 8, self._seconds, tool or self._tools.grpc))
 
 
 def measure_ready(report: Report, files: Files, cache: Path, times: int) -> None:
@@ -173,53 +177,60 @@ def measure_ready(report: Report, files: Files, cache: Path, times: int) -> None
     report.say(f"  ready after {report.median('ready'):.3f} s")
 
 
+_RATIOS = {
+    "efficientnet_rest_vs_limit": ("efficientnet binary c8", "efficientnet limit"),
+    "efficientnet_grpc_vs_limit": ("efficientnet grpc c8", "efficientnet grpc limit"),
+    "efficientnet_json_vs_limit": ("efficientnet json c8", "efficientnet limit"),
+    "jpeg_vs_loop": ("jpeg c8", "jpeg limit"),
+    "json_parse_vs_json": ("json ours", "json python"),
+    "tiny_rest_vs_limit": ("tiny json c8", "tiny limit"),
+    "tiny_rest_binary_vs_limit": ("tiny binary c8", "tiny limit"),
+    "tiny_rest_vs_kserve": ("tiny unbatched c8", "kserve c8"),
+    "tiny_rest_batched_vs_kserve": ("tiny json c32", "kserve c32"),
+    "tiny_grpc_vs_kserve": ("tiny grpc c8", "kserve grpc c8"),
+    "tiny_rest_vs_mlserver": ("tiny unbatched c8", "mlserver c8"),
+    "tiny_grpc_vs_mlserver": ("tiny grpc c8", "mlserver grpc c8"),
+    "load_agreement_rest": ("tiny json c8 by python", "tiny json c8"),
+    "load_agreement_grpc": ("tiny grpc c8 by python", "tiny grpc shipped c8"),
+}
+
+
 def summary(report: Report) -> dict[str, float]:
-    exact = {
-        "efficientnet_rest_vs_limit": report.ratios("efficientnet binary c8", "efficientnet limit"),
-        "efficientnet_json_vs_limit": report.ratios("efficientnet json c8", "efficientnet limit"),
-        "jpeg_vs_loop": report.ratios("jpeg c8", "jpeg limit"),
-        "tiny_rest_vs_limit": report.ratios("tiny json c8", "tiny limit"),
-        "tiny_rest_binary_vs_limit": report.ratios("tiny binary c8", "tiny limit"),
+    exact = {name: report.ratio(*pair) for name, pair in _RATIOS.items() if set(pair) <= set(report.figures)}
+    exact |= {
         "tiny_rest_per_s": report.median("tiny json c8"),
         "tiny_rest_c32_per_s": report.median("tiny json c32"),
+        "tiny_grpc_per_s": report.median("tiny grpc c8"),
         "tiny_added_p50_ms": report.median("tiny json c1 p50") - report.median("tiny limit p50"),
         "ready_s": report.median("ready"),
         "rss_mib": max(report.figures["rss"]),
         "rss_pictures_mib": max(report.figures["rss pictures"]),
     }
-    if "kserve tiny json c32" in report.figures:
-        exact["tiny_rest_vs_kserve"] = report.ratios("tiny unbatched c8", "kserve tiny unbatched c8")
-        exact["tiny_rest_batched_vs_kserve"] = report.ratios("tiny json c32", "kserve tiny json c32")
     return {name: round(value, 3) for name, value in exact.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the model server against the engine alone.")
-    parser.add_argument("--quick", action="store_true", help="one short round, under a minute")
-    parser.add_argument("--peers", action="store_true", help="also measure KServe's server; installs it once")
+    parser = argparse.ArgumentParser(description="Measure the model server against the engine alone, and its peers.")
+    parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
+    parser.add_argument("--peers", action="store_true", help="also measure KServe's server and MLServer; installs them")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
-    parser.add_argument("--limit", choices=["tiny", "efficientnet", "jpeg"], help=argparse.SUPPRESS)
+    parser.add_argument("--load", choices=["auto", "python"], default="auto", help="wrk and h2load if there, or not")
     parser.add_argument("--seconds", type=float, default=0.0, help="length of one measurement")
-    parser.add_argument("files", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    seconds = options.seconds or (1.5 if options.quick else 3.0)
-    if options.limit:
-        print(json.dumps(limit_of(options.limit, options.files, seconds)))
-        return
-    report = Report(quiet=options.json)
+    seconds = options.seconds or (1.0 if options.quick else 3.0)
+    report, generators = Report(quiet=options.json), tools(options.load)
+    report.circumstances(generators, seconds)
     with tempfile.TemporaryDirectory() as directory:
         files = Files(Path(directory))
         for number in range(1 if options.quick else 3):
-            report.say(
-                f"round {number + 1}, {seconds:g} s each, server on core {SERVER_CORE}, load on core {LOAD_CORE}"
-            )
-            round_of(report, files, seconds, peers=options.peers)
+            report.say(f"round {number + 1}")
+            Round(report, files, seconds, generators).run(peers=options.peers)
         measure_ready(report, files, Path(directory) / "cache", 3 if options.quick else 7)
-    figures = summary(report)
-    for name, value in figures.items():
-        report.say(f"{name:<28}{value:>12}")
+    figures: dict[str, Any] = summary(report)
+    report.end(figures)
     if options.json:
-        print(json.dumps(figures))
+        about = {"load_average": round(os.getloadavg()[0], 2), "load_generators": [generators.rest, generators.grpc]}
+        print(json.dumps(figures | about | {"client_limited": sorted(report.limited)}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """What gRPC costs: our server against the engine alone, and against the least that grpc.aio can do with it.
 
-The server has one core to itself and the load another. What is compared is measured in the same round, one after the
-other, because a machine's speed changes from minute to minute. Our server runs as it is shipped (checks, limits,
-metrics and logs are on), only without batching where its peers have none; the peers make the same OpenVINO call. One
-answer of each kind is checked, and the length of every other.
+The server has one core to itself and the load another (`h2load` where it is installed, else clients in Python). What is
+compared is measured in the same round, one after the other, because a machine's speed changes from minute to minute.
+Our server runs as it is shipped (checks, limits, metrics and logs are on), only without batching where its peers have
+none; the peers make the same OpenVINO call. One answer of each kind is checked, and the length of the others.
 
-    python benchmarks/server_grpc.py [--quick] [--peers] [--json]
+    python benchmarks/server_grpc.py [--quick] [--peers] [--json] [--load python]
 
 `--peers` also runs KServe's Python SDK server, in an environment of its own.
 
@@ -25,149 +25,54 @@ answer of each kind is checked, and the length of every other.
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `make bench` starts this without the script's own directory
 
 from benchmarks.model_server.engine import classifier, picture_tensor, tiny_model
-from benchmarks.model_server.grpc_aio_peer import declared
-from benchmarks.model_server.grpc_load import GrpcServer, Measured, ask, run_case
-from benchmarks.model_server.load import ESPRESSO, LOAD_CORE, SERVER_CORE, on_core
-from benchmarks.model_server.servers import free_address, kserve_python, running, serving
+from benchmarks.model_server.grpc_load import ask, request_of, run_case, values_of
+from benchmarks.model_server.load import ESPRESSO
+from benchmarks.model_server.report import Report, tools
+from benchmarks.model_server.servers import Server, serving, serving_grpc_aio, serving_kserve
 
-HERE: Final = Path(__file__).parent / "model_server"
 CONNECTIONS: Final = (1, 8, 32)
 
 
-def request_of(name: str, values: Any) -> bytes:
-    """A ModelInferRequest with raw contents."""
-    request = declared("inference.ModelInferRequest")(
-        model_name="m",
-        inputs=[{"name": name, "datatype": "FP32", "shape": values.shape}],
-        raw_input_contents=[values.astype("<f4").tobytes()],
-    )
-    encoded: bytes = request.SerializeToString()
-    return encoded
-
-
-def values_of(answer: bytes) -> Any:
-    """The first output of an answer, raw or typed."""
-    response = declared("inference.ModelInferResponse").FromString(answer)
-    raw = response.raw_output_contents
-    return np.frombuffer(raw[0], "<f4") if raw else np.array(response.outputs[0].contents.fp32_contents)
-
-
-# Servers.
-
-
-@contextmanager
-def ours(model: Path, *options: str) -> Iterator[tuple[GrpcServer, float]]:
-    """Our server with a gRPC port, and its memory once it is ready."""
-    port = free_address()[1]
-    with serving(model, f"--port={port}", "--grpc_bind_address=127.0.0.1", *options) as server:
-        yield GrpcServer(("127.0.0.1", port), server.process.pid), server.memory_mib()
-
-
-@contextmanager
-def grpc_aio(model: Path) -> Iterator[GrpcServer]:
-    address = free_address()
-    words = [sys.executable, "-m", "benchmarks.model_server.grpc_aio_peer"]
-    with on_core(SERVER_CORE):
-        process = subprocess.Popen([*words, str(model / "1" / "model.xml"), str(address[1])], cwd=HERE.parents[1])
-    try:
-        yield GrpcServer(address, process.pid)
-    finally:
-        process.kill()
-        process.wait(timeout=30)
-
-
-@contextmanager
-def kserve(model: Path) -> Iterator[GrpcServer]:
-    address, rest = free_address(), free_address()
-    words = [str(kserve_python()), str(HERE / "kserve_grpc_peer.py"), str(model / "1" / "model.xml")]
-    with running([*words, f"--http_port={rest[1]}", f"--grpc_port={address[1]}"], rest) as server:
-        yield GrpcServer(address, server.process.pid)
-
-
-# The table.
-
-
-@dataclass
-class Report:
-    """Figures by name, one value a round."""
-
-    quiet: bool
-    figures: dict[str, list[float]] = field(default_factory=dict)
-
-    def note(self, name: str, measured: Measured) -> None:
-        self.add(name, measured.rate)
-        self.add(f"{name} p50", measured.p50_ms)
-        self.add(f"{name} p99", measured.p99_ms)
-        self.add(f"{name} cpu", measured.cpu_us)
-        times = f"{measured.p50_ms:>10.3f} ms{measured.p99_ms:>10.3f} ms p99"
-        self.say(f"  {name:<28}{measured.rate:>10.1f} /s{times}{measured.cpu_us:>10.1f} us cpu")
-
-    def add(self, name: str, value: float) -> None:
-        self.figures.setdefault(name, []).append(value)
-
-    def say(self, text: str) -> None:
-        if not self.quiet:
-            print(text, flush=True)
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.figures[name])
-
-    def ratio(self, name: str, of: str) -> float:
-        """The median of the ratios, each within its round."""
-        pairs = zip(self.figures[name], self.figures[of], strict=True)
-        return statistics.median(value / base for value, base in pairs)
-
-
-def run_tiny(report: Report, name: str, server: GrpcServer, message: bytes, seconds: float) -> None:
-    assert abs(float(values_of(ask(server.address, message)).sum()) - 1) < 1e-5
+def run_tiny(report: Report, name: str, server: Server, message: bytes, seconds: float, tool: str) -> None:
+    assert server.grpc
+    assert abs(float(values_of(ask(server.grpc, message)).sum()) - 1) < 1e-5
     for count in CONNECTIONS:
-        report.note(f"{name} c{count}", run_case(server, message, count, seconds))
-    report.note(f"{name} streams", run_case(server, message, 1, seconds, streams=32))
+        report.note(f"{name} c{count}", run_case(server, message, count, seconds, tool))
+    report.note(f"{name} streams", run_case(server, message, 1, seconds, tool, streams=32))
 
 
-def round_of(report: Report, tiny: Path, model: Path, seconds: float, *, peers: bool) -> None:
+def round_of(report: Report, tiny: Path, model: Path, seconds: float, tool: str, *, peers: bool) -> None:
     message = request_of("x", np.array([[1, 2, 3, 4]]))
-    with ours(tiny, "--max_batch_size=1") as (server, _):
-        run_tiny(report, "tiny", server, message, seconds)
-    with grpc_aio(tiny) as server:
-        run_tiny(report, "grpc.aio", server, message, seconds)
+    with serving(tiny, "--max_batch_size=1", grpc=True) as server:
+        run_tiny(report, "tiny", server, message, seconds, tool)
+    with serving_grpc_aio(tiny) as server:
+        run_tiny(report, "grpc.aio", server, message, seconds, tool)
     if peers:
-        with kserve(tiny) as server:
-            run_tiny(report, "kserve", server, message, seconds)
-    with ours(tiny) as (server, _):
-        report.note("tiny batched c32", run_case(server, message, 32, seconds))
+        with serving_kserve(tiny, grpc=True) as server:
+            run_tiny(report, "kserve", server, message, seconds, tool)
+    with serving(tiny, grpc=True) as server:
+        report.note("tiny batched c32", run_case(server, message, 32, seconds, tool))
     picture = np.ascontiguousarray(picture_tensor((model / "coffee.jpg").read_bytes()).transpose(0, 3, 1, 2))
     large = request_of("0", picture)
-    with ours(model / "model") as (server, with_grpc):
-        report.add("efficientnet limit", measure_limit(model / "model" / "1" / "model.xml", seconds))
-        assert int(values_of(ask(server.address, large)).argmax()) == ESPRESSO
-        report.note("efficientnet c8", run_case(server, large, 8, seconds))
+    with serving(model / "model", grpc=True) as server:
+        assert server.grpc
+        with_grpc = server.memory_mib()
+        report.limit("efficientnet", "efficientnet", seconds, model / "model" / "1" / "model.xml")
+        assert int(values_of(ask(server.grpc, large)).argmax()) == ESPRESSO
+        report.note("efficientnet c8", run_case(server, large, 8, seconds, tool))
     with serving(model / "model") as without:
         report.add("rss", with_grpc - without.memory_mib())
-
-
-def measure_limit(xml: Path, seconds: float) -> float:
-    """The bare loop of `server.py`."""
-    words = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), "--limit=efficientnet"]
-    with on_core(SERVER_CORE):
-        process = subprocess.Popen([*words, f"--seconds={seconds}", str(xml)], stdout=subprocess.PIPE, text=True)
-    out, _ = process.communicate(timeout=seconds + 60)
-    return float(json.loads(out)["rate"])
 
 
 def summary(report: Report) -> dict[str, float]:
@@ -196,19 +101,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, under a minute")
     parser.add_argument("--peers", action="store_true", help="also measure KServe's server; installs it once")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
+    parser.add_argument("--load", choices=["auto", "python"], default="auto", help="h2load if there is, or not")
     options = parser.parse_args(arguments)
-    seconds, rounds = (1.5, 1) if options.quick else (3.0, 3)
-    report = Report(quiet=options.json)
+    seconds, rounds = (1.0, 1) if options.quick else (3.0, 3)
+    report, generators = Report(quiet=options.json), tools(options.load)
+    report.circumstances(generators, seconds)
     with tempfile.TemporaryDirectory() as directory:
         model, tiny = classifier(), tiny_model(Path(directory) / "tiny")
         for number in range(rounds):
-            report.say(
-                f"round {number + 1}, {seconds:g} s each, server on core {SERVER_CORE}, load on core {LOAD_CORE}"
-            )
-            round_of(report, tiny, model, seconds, peers=options.peers)
+            report.say(f"round {number + 1}")
+            round_of(report, tiny, model, seconds, generators.grpc, peers=options.peers)
     figures = summary(report)
-    for name, value in figures.items():
-        report.say(f"{name:<34}{value:>12}")
+    report.end(figures)
     if options.json:
         print(json.dumps(figures))
 

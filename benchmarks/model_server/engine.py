@@ -1,5 +1,6 @@
 """The models that are measured, and the engine's call with nothing around it."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -99,3 +100,15 @@ def limit_of(kind: str, files: Sequence[str], seconds: float) -> dict[str, float
         times.append(now - before)
         before = now
     return {"rate": len(times) / (before - start), "p50_ms": statistics.median(times) * 1000}
+
+
+def measure_limit(kind: str, seconds: float, *files: Path) -> dict[str, float]:
+    """The bare loop in a process of its own, on the core of whoever calls."""
+    words = [sys.executable, "-m", "benchmarks.model_server.engine", kind, str(seconds), *map(str, files)]
+    out = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
+    measured: dict[str, float] = json.loads(out)
+    return measured
+
+
+if __name__ == "__main__":
+    print(json.dumps(limit_of(sys.argv[1], sys.argv[3:], float(sys.argv[2]))))

@@ -1,18 +1,21 @@
 """Lock-step gRPC clients: HTTP/2 in as few lines as obey the protocol, with the same bytes for every request."""
 
 import asyncio
-import os
+import dataclasses
 import statistics
 import struct
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import hpack
+import numpy as np
 import uvloop
+from benchmarks.model_server.grpc_aio_peer import declared
 from benchmarks.model_server.load import LOAD_CORE, on_core
+from benchmarks.model_server.measured import Measured, by_h2load, cpu_seconds
+from benchmarks.model_server.servers import Server
 
 METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _FIELDS: Final = [
@@ -167,29 +170,6 @@ async def drive(address: tuple[str, int], load: GrpcLoad, connections: int, stre
     return rate
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Requests a second, how long one took, and how much of a processor it cost the server."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-
-
-@dataclass(frozen=True)
-class GrpcServer:
-    """A server process and where it listens."""
-
-    address: tuple[str, int]
-    pid: int
-
-    def cpu_seconds(self) -> float:
-        """What the process has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def ask(address: tuple[str, int], message: bytes) -> bytes:
     """One answer, by grpcio: it must be a good one."""
     with grpc.insecure_channel(f"{address[0]}:{address[1]}") as channel:
@@ -197,12 +177,51 @@ def ask(address: tuple[str, int], message: bytes) -> bytes:
     return answer
 
 
-def run_case(server: GrpcServer, message: bytes, connections: int, seconds: float, *, streams: int = 1) -> Measured:
-    """Ask the same again and again."""
-    load = GrpcLoad(message, len(ask(server.address, message)) + 5)
-    with on_core(LOAD_CORE), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        before, begun = server.cpu_seconds(), load.answered
-        rate = runner.run(drive(server.address, load, connections, streams, seconds))
-        cpu = (server.cpu_seconds() - before) / (load.answered - begun)
+def run_case(
+    server: Server, message: bytes, connections: int, seconds: float, tool: str, *, streams: int = 1
+) -> Measured:
+    """Ask the same again and again, from the load's core."""
+    assert server.grpc
+    load = GrpcLoad(message, len(ask(server.grpc, message)) + 5)
+    with on_core(LOAD_CORE):
+        if tool == "h2load":
+            by_python(server.grpc, load, connections, streams, 0.2)
+            before = cpu_seconds(server.process.pid)
+            found = by_h2load(server.grpc, METHOD, load.body, load.answer_bytes, connections, streams, seconds)
+            used = cpu_seconds(server.process.pid) - before
+            return dataclasses.replace(found, cpu_us=used / (found.rate * max(round(seconds), 1)) * 1e6)
+        before, share, start = cpu_seconds(server.process.pid), time.process_time(), time.perf_counter()
+        found = by_python(server.grpc, load, connections, streams, seconds)
+        used = cpu_seconds(server.process.pid) - before
+        client = (time.process_time() - share) / (time.perf_counter() - start)
+        return dataclasses.replace(found, cpu_us=used / load.answered * 1e6, client=client)
+
+
+def by_python(address: tuple[str, int], load: GrpcLoad, connections: int, streams: int, seconds: float) -> Measured:
+    """What `h2load` does."""
+    load.running = True
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rate = runner.run(drive(address, load, connections, streams, seconds))
     times = sorted(load.times)
-    return Measured(rate, statistics.median(times) * 1000, times[int(len(times) * 0.99)] * 1000, cpu * 1e6)
+    return Measured(rate, statistics.median(times) * 1000, times[int(len(times) * 0.99)] * 1000, 0.0, 0.0, "python")
+
+
+# Messages, by protobuf's own library.
+
+
+def request_of(name: str, values: Any) -> bytes:
+    """A ModelInferRequest with raw contents."""
+    request = declared("inference.ModelInferRequest")(
+        model_name="m",
+        inputs=[{"name": name, "datatype": "FP32", "shape": values.shape}],
+        raw_input_contents=[values.astype("<f4").tobytes()],
+    )
+    encoded: bytes = request.SerializeToString()
+    return encoded
+
+
+def values_of(answer: bytes) -> Any:
+    """The first output of an answer, raw or typed."""
+    response = declared("inference.ModelInferResponse").FromString(answer)
+    raw = response.raw_output_contents
+    return np.frombuffer(raw[0], "<f4") if raw else np.array(response.outputs[0].contents.fp32_contents)

@@ -1,6 +1,7 @@
-"""Lock-step clients, and the requests that they send."""
+"""REST: the requests that are sent, and lock-step clients in Python for where `wrk` is not installed."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -9,10 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import uvloop
+from benchmarks.model_server.measured import Measured, by_wrk, cpu_seconds
+
+if TYPE_CHECKING:
+    from benchmarks.model_server.servers import Server
 
 CORES: Final = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -37,6 +42,7 @@ class Load:
     request: bytes
     answer_bytes: int
     running: bool = True
+    answered: int = 0
     times: list[float] = field(default_factory=list)
 
 
@@ -63,6 +69,7 @@ class Client(asyncio.Protocol):
         assert self._missing >= 0, "an answer is longer than the first one was"
         if not self._missing:
             self._load.times.append(time.perf_counter() - self._sent_at)
+            self._load.answered += 1
             if self._load.running:
                 self._send()
 
@@ -114,14 +121,35 @@ class Case:
     check: Callable[[bytes], None]
 
 
-def run_case(address: tuple[str, int], case: Case, seconds: float) -> tuple[float, float]:
-    """Requests a second, and the median time of one in milliseconds."""
-    size, body = answer_size(address, case.request)
+def run_case(server: "Server", case: Case, seconds: float, tool: str) -> Measured:
+    """Check one answer, warm up, and ask the same again and again from the load's core."""
+    size, body = answer_size(server.address, case.request)
     case.check(body)
-    load = Load(case.request, size)
-    with on_core(LOAD_CORE), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rate = runner.run(drive(address, load, case.connections, seconds))
-    return rate, statistics.median(load.times) * 1000
+    with on_core(LOAD_CORE):
+        if tool == "wrk":
+            by_python(server.address, case.request, size, case.connections, 0.2)
+            before = cpu_seconds(server.process.pid)
+            found = by_wrk(server.address, case.request, size, case.connections, seconds)
+            used = cpu_seconds(server.process.pid) - before
+            return dataclasses.replace(found, cpu_us=used / (found.rate * max(round(seconds), 1)) * 1e6)
+        before, share = cpu_seconds(server.process.pid), time.process_time()
+        found, asked, took = by_python(server.address, case.request, size, case.connections, seconds)
+        used = cpu_seconds(server.process.pid) - before
+        return dataclasses.replace(found, cpu_us=used / asked * 1e6, client=(time.process_time() - share) / took)
+
+
+def by_python(
+    address: tuple[str, int], request: bytes, answer_bytes: int, connections: int, seconds: float
+) -> tuple[Measured, int, float]:
+    """What `wrk` does. Also returns how often it asked in all, and for how long."""
+    load = Load(request, answer_bytes)
+    start = time.perf_counter()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rate = runner.run(drive(address, load, connections, seconds))
+    took = time.perf_counter() - start
+    times = sorted(load.times)
+    p50, p99 = statistics.median(times) * 1000, times[int(len(times) * 0.99)] * 1000
+    return Measured(rate, p50, p99, 0.0, 0.0, "python"), load.answered, took
 
 
 def tensor_requests(name: str, values: Any) -> tuple[bytes, bytes]:
