@@ -61,6 +61,10 @@ def test_shipped_objects() -> None:
                 "vllm-rocm-runtime",
             )
         ],
+        *[
+            ("ClusterServingRuntime", name, None)
+            for name in ("kserve-lgbserver", "kserve-sklearnserver", "kserve-xgbserver")
+        ],
     ]
 
 
