@@ -23,7 +23,7 @@ _FILES: Final = (
     *(".xml", ".onnx", ".pdmodel", ".pb", ".tflite"),
     *(".joblib", ".pkl", ".pickle", ".skops", ".ubj", ".bst"),
 )
-_CODE: Final = "model.py"
+_NAMES: Final = ("model.py", "model.json", "model.txt")  # Python code, XGBoost, LightGBM
 _VERSION: Final = re.compile(r"^0*[1-9]\d*")
 _POLL_SECONDS: Final = 0.05
 _MOST_WAIT_SECONDS: Final = 600.0
@@ -86,7 +86,7 @@ def model_path(path: Path) -> Path:
     entries = sorted(path.iterdir())
     if any(entry.is_dir() and _VERSION.match(entry.name) for entry in entries):
         return path
-    if any(entry.name == _CODE for entry in entries):
+    if any(entry.name in _NAMES for entry in entries):
         return path
     for suffix in _FILES:
         for entry in entries:
@@ -94,7 +94,7 @@ def model_path(path: Path) -> Path:
                 return entry
     held = ", ".join(entry.name for entry in entries[:10]) or "nothing"
     raise click.ClickException(
-        f"cannot serve {path}: it holds no model ({', '.join((*_FILES, _CODE))}) and no numbered versions, only {held}"
+        f"cannot serve {path}: it holds no model ({', '.join((*_FILES, *_NAMES))}) and no numbered versions, only {held}"
     )
 
 

@@ -33,6 +33,7 @@ _FLAT_SUFFIXES: Final = {
     ".joblib": "scikit-learn",
     ".pkl": "scikit-learn",
     ".pickle": "scikit-learn",
+    ".skops": "scikit-learn",
     ".bst": "XGBoost",
     ".ubj": "XGBoost",
     ".pmml": "PMML",
@@ -46,13 +47,14 @@ _FLAT_NAMES: Final = {
     "MLmodel": "MLflow",
     "config.pbtxt": "Triton",
     "graph.pbtxt": "OVMS generative",
+    "model.py": "Python",
     "model.json": "XGBoost",
     "model.txt": "LightGBM",
 }
 _TOKENIZERS: Final = frozenset({"tokenizer.json", "tokenizer.model", "openvino_tokenizer.xml"})
 _RECOGNISED: Final = (
     "numbered versions (1/…), OpenVINO IR (.xml with .bin), .onnx, saved_model.pb, .pb, .tflite, .pdmodel, "
-    ".safetensors, .gguf, .joblib, .pkl, .bst, .ubj, .pmml, .mar, .pt, .keras, MLmodel, config.pbtxt"
+    ".safetensors, .gguf, .joblib, .pkl, .skops, model.py, .bst, .ubj, .pmml, .mar, .pt, .keras, MLmodel, config.pbtxt"
 )
 
 
