@@ -93,8 +93,9 @@ def model_path(path: Path) -> Path:
             if entry.suffix == suffix and entry.is_file():
                 return entry
     held = ", ".join(entry.name for entry in entries[:10]) or "nothing"
+    known = ", ".join((*_FILES, *_NAMES))
     raise click.ClickException(
-        f"cannot serve {path}: it holds no model ({', '.join((*_FILES, *_NAMES))}) and no numbered versions, only {held}"
+        f"cannot serve {path}: it holds no model ({known}) and no numbered versions, only {held}"
     )
 
 
