@@ -9,6 +9,7 @@
 | GET /v2/models/M[/versions/V]/ready | 200 without a body; 503 while it loads; 404 |
 | POST /v2/models/M[/versions/V]/infer | inference |
 | GET /metrics | Prometheus text; 404 without --metrics_enable |
+| GET /openapi.json | all of this as an OpenAPI 3.1 document |
 | /v2/repository/…, /v1/config… | models and their states: `rest/repository_api.py` |
 | /v1/models… | KServe's first protocol: `rest/v1.py` |
 
@@ -54,7 +55,11 @@ class Application:
         self._metrics = metrics
         self._routes = Routes()
         self._plans = Plans()
-        self._more = {**repository_api.endpoints(models), **v1.endpoints(plane, models.registry)}
+        self._more = {
+            **repository_api.endpoints(models),
+            **v1.endpoints(plane, models.registry),
+            Endpoint.OPENAPI: _openapi,
+        }
         self._inflating = Inflating(self.handle, max_body)
 
     def handle(self, request: Request) -> Response | Later:
@@ -126,6 +131,12 @@ class Application:
         inference, encoding = read_request(body, header_length, received_at, missing=served.tabular is not None)
         self._plans.remember(body, header_length, inference, encoding)
         return inference, encoding
+
+
+def _openapi(_request: Request, _route: Route) -> Response:
+    from skerry.server.rest import openapi
+
+    return Response(body=openapi.encoded())
 
 
 def server_metadata() -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Endpoint(enum.Enum):
     LIVE = enum.auto()
     READY = enum.auto()
     METRICS = enum.auto()
+    OPENAPI = enum.auto()
     MODEL = enum.auto()
     MODEL_READY = enum.auto()
     INFER = enum.auto()
@@ -63,6 +64,7 @@ _FIXED: Final = {
     "v2/health/ready": Route(Endpoint.READY),
     "v2/repository/index": Route(Endpoint.REPOSITORY_INDEX),
     "metrics": Route(Endpoint.METRICS),
+    "openapi.json": Route(Endpoint.OPENAPI),
     "v1/config": Route(Endpoint.CONFIG),
     "v1/config/reload": Route(Endpoint.CONFIG_RELOAD),
     "v1/models": Route(Endpoint.V1_MODELS),
