@@ -153,6 +153,18 @@ def refused(engine: XGBoost | LightGBM, path: Path, content: bytes) -> str:
     return str(caught.value)
 
 
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("file", sorted(json.loads((GOLDEN / "answers.json").read_text())["answers"]))
+def test_models_of_older_libraries(file: str) -> None:
+    known = json.loads((GOLDEN / "answers.json").read_text())
+    engine = LightGBM() if file.endswith(".txt") else XGBoost()
+    table = np.array(known["rows"], np.float64)
+    predictions = predicted(engine.load(GOLDEN / file, OPTIONS), table)
+    np.testing.assert_allclose(predictions, known["answers"][file], rtol=1e-5, atol=1e-6)
+
+
 def test_files_of_older_versions(tmp_path: Path) -> None:
     """Before 3.1 the base score was one number without brackets; before 1.3 there were no categories."""
     booster = trained_xgboost("binary", objective="binary:logistic", base_score=0.3)

@@ -7,7 +7,7 @@ It imports no other room of Skerry and no other room imports it. A request walks
 - `dataplane`  the operations themselves, without a transport (gRPC will be its second caller)
 - `registry`   which models and versions are served, and in which state
 - `execution`  when an inference runs: at once on the event loop, or in a bounded pool of threads
-- `engines/`   what runs it: OpenVINO now, others behind the same interface
+- `engines/`   what runs it: OpenVINO, scikit-learn, trees of XGBoost and LightGBM, Python code; the files choose
 
 Beside it: `repository` (versions on disk), `repository_models` (which of them are served, and the config file),
 `loading`, `metrics`, `options` (OVMS's command line), `serving` (the composition

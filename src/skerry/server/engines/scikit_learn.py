@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from skerry.server import log
+from skerry.server.cpu import usable_processors
 from skerry.server.engines.modelfile import load_error
 from skerry.server.engines.tabular import ANY, INPUT, TableModel, answers, table
 from skerry.server.errors import InferenceFailed, LoadError
@@ -34,6 +35,8 @@ class ScikitLearn:
 
     def load(self, path: Path, options: ModelOptions) -> TableModel:
         """Load a model file; raises `LoadError`."""
+        # Its threads follow the quota; without this they are as many as the host has cores.
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_processors()))
         model = _skops(path) if path.suffix == ".skops" else _unpickled(path)
         if not hasattr(model, "predict"):
             raise load_error(path, f"it holds {type(model).__name__}, which has no predict")

@@ -10,6 +10,7 @@ probability, a mean), so it goes backwards through the same transformation first
 `best_iteration`: so do they for `Booster.predict`, which KServe's server calls.
 """
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -72,11 +73,18 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise LoadError(
             "it is not JSON or UBJSON; load it with the XGBoost that wrote it and save it as model.ubj or model.json"
         )
-    document = ubjson.decode(content) if content.startswith(b"{L\0") else msgspec.json.decode(content)
+    document = ubjson.decode(content) if content.startswith(b"{L\0") else _json(content)
     if not isinstance(document, dict) or "learner" not in document:
         raise LoadError("it is no model of XGBoost: there is no learner in it")
     learner: dict[str, Any] = document["learner"]
     return learner
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return json.loads(content)  # XGBoost 2 writes NaN for what a categorical split does not have
 
 
 def _model(learner: dict[str, Any], slots: int) -> TableModel:
