@@ -169,6 +169,8 @@ def test_scikit_learn_started_with_kserves_options(tmp_path: Path) -> None:
         [output] = answer(server, tensor(IRIS[:150:40]))
         assert (output["datatype"], output["data"]) == ("INT64", model.predict(IRIS[:150:40]).tolist())
         assert predictions(server, {"instances": IRIS[::40].tolist()}) == model.predict(IRIS[::40]).tolist()
+        status, text = predictions(server, {"instances": [[1, None, 2, 3]]})
+        assert (status, text.split(":")[0], "Input X contains NaN" in text) == (400, "scikit-learn", True)
         assert server.stop() == 0
     finally:
         process.kill()

@@ -200,6 +200,7 @@ def test_what_xgboost_files_are_refused_for(tmp_path: Path) -> None:
     assert "asks for feature 99" in changed(*tree, "split_indices", 0, to=99)
     assert "child does not exist" in changed(*tree, "left_children", 0, to=10_000)
     assert "never end" in changed(*tree, "left_children", 1, to=1)
+    assert "a class has no trees" in changed("learner", "learner_model_param", "num_class", to="3")
     assert "different lengths" in changed(*tree, "split_conditions", to=[1.0])
     assert "no learner" in refused(XGBoost(), path, b"{}")
     assert "save it as model.ubj" in refused(XGBoost(), path, b"binf\0\0")

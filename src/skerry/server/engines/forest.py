@@ -59,11 +59,13 @@ class Tree(msgspec.Struct, frozen=True):
 class Forest:
     """Trees whose leaves are added up, in groups that take turns: one group a class."""
 
-    def __init__(self, trees: Sequence[Tree], groups: Sequence[int], width: int, rules: Rules) -> None:
-        """`groups` has a number for each tree. Raises `LoadError` for what is no tree."""
+    def __init__(
+        self, trees: Sequence[Tree], groups: Sequence[int], group_count: int, width: int, rules: Rules
+    ) -> None:
+        """`groups` has a number below `group_count` for each tree. Raises `LoadError` for what is no tree."""
         self._rules = rules
-        self.group_count = max(groups, default=0) + 1
-        if trees and np.any(np.bincount(groups, minlength=self.group_count) == 0):
+        self._group_count = group_count
+        if trees and len(set(groups)) != group_count:
             raise LoadError("a class has no trees")
         depths = np.array([_depth(number, tree, width) for number, tree in enumerate(trees)], np.int64)
         sizes = np.array([len(tree.left) for tree in trees], np.int64)
@@ -76,7 +78,7 @@ class Forest:
         place[order] = np.arange(len(trees))
         by_group = np.argsort(groups, kind="stable")
         self._by_group = place[by_group]
-        self._group_starts = np.searchsorted(np.asarray(groups)[by_group], np.arange(self.group_count))
+        self._group_starts = np.searchsorted(np.asarray(groups)[by_group], sorted(set(groups)))
         self._lay_out(trees, starts)
         self._rows = max(_CHUNK // max(len(trees), 1), 1)
 
@@ -95,7 +97,7 @@ class Forest:
     def margins(self, rows: Floats) -> npt.NDArray[np.float64]:
         """The sums of the leaves: one row a group, one column a row of the input, which has the rules' type."""
         if not len(self._roots):
-            return np.zeros((self.group_count, len(rows)))
+            return np.zeros((self._group_count, len(rows)))
         if len(rows) <= self._rows:
             return self._chunk(rows)
         parts = [self._chunk(rows[start : start + self._rows]) for start in range(0, len(rows), self._rows)]

@@ -72,7 +72,7 @@ def _model(content: bytes, slots: int) -> TableModel:
     trees = [_tree(part) for part in parts]
     if classes < 1 or len(trees) % classes:
         raise LoadError(f"it has {len(trees)} trees for {classes} classes")
-    forest = Forest(trees, [number % classes for number in range(len(trees))], width, _RULES)
+    forest = Forest(trees, [number % classes for number in range(len(trees))], classes, width, _RULES)
     share = len(trees) // classes if "average_output" in head else 1
     predict = partial(_predict, forest, max(share, 1), _transformation(head.get("objective", "")))
     names = head.get("feature_names", "").split()

@@ -67,8 +67,8 @@ class OpenVino:
         path = model_file(version)
         try:
             model, layouts = apply_options(self._core.read_model(path), options)
-            compiled = self._compile(model, options)
-            return OpenVinoModel(compiled, layouts, options.nireq)
+            settable = not any(map(_is_an_input, model.outputs))
+            return OpenVinoModel(self._compile(model, options), layouts, options.nireq, settable=settable)
         except RuntimeError as why:
             raise LoadError(f"cannot load {path}: {reason_of(why)}") from None
         except LoadError as why:
@@ -142,12 +142,16 @@ def reason_of(why: Exception) -> str:
 
 
 class OpenVinoModel:
-    """A compiled model; inputs and outputs sorted by name, as OVMS shows them."""
+    """A compiled model; inputs and outputs sorted by name, as OVMS shows them.
+
+    `settable` says whether OpenVINO writes outputs to tensors that are set for them.
+    """
 
     platform = "OpenVINO"
 
-    def __init__(self, compiled: ov.CompiledModel, layouts: dict[str, str], nireq: int) -> None:
+    def __init__(self, compiled: ov.CompiledModel, layouts: dict[str, str], nireq: int, *, settable: bool) -> None:
         self._compiled = compiled
+        self._settable = settable
         numbered = [
             (_spec(port, _name(port, "in", index), layouts), index) for index, port in enumerate(compiled.inputs)
         ]
@@ -166,12 +170,19 @@ class OpenVinoModel:
 
     def slot(self) -> Slot:
         specs = (*self.inputs, *self.outputs)
-        fixed = all(spec.fixed_shape is not None and spec.datatype in DTYPES for spec in specs)
+        fixed = self._settable and all(spec.fixed_shape is not None and spec.datatype in DTYPES for spec in specs)
         kind = FixedSlot if fixed else VaryingSlot
         plain = kind(self._compiled.create_infer_request(), self._inputs, self._outputs)
         if fixed or not self._padded_rows:
             return plain
         return PaddedSlot(self._compiled.create_infer_request(), self._inputs, self._outputs, self._padded_rows, plain)
+
+
+def _is_an_input(port: Any) -> bool:
+    """Whether an output is an input as it is: OpenVINO does not write it to a tensor that was set, which then shows
+    whatever was in memory. Only the model as it was read can tell; a compiled one has lost what is before its outputs.
+    """
+    return bool(port.get_node().input_value(0).get_node().get_type_name() == "Parameter")
 
 
 def _name(port: Any, kind: str, index: int) -> str:

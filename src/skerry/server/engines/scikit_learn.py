@@ -22,7 +22,7 @@ from skerry.server import log
 from skerry.server.cpu import usable_processors
 from skerry.server.engines.modelfile import load_error
 from skerry.server.engines.tabular import ANY, INPUT, TableModel, answers, table
-from skerry.server.errors import InferenceFailed, LoadError
+from skerry.server.errors import InferenceFailed, InvalidRequest, LoadError
 from skerry.server.options import ModelOptions
 from skerry.server.tensors import BYTES, DTYPES, Array, TensorSpec
 
@@ -101,6 +101,8 @@ def _described(model: Any, slots: int) -> TableModel:
     def predict(rows: Array) -> Array:
         try:
             return np.asarray(call(rows))
+        except ValueError as why:  # what scikit-learn says of values that it does not take
+            raise InvalidRequest(f"scikit-learn: {why}") from why
         except Exception as why:
             raise InferenceFailed(f"scikit-learn: {type(why).__name__}: {why}") from why
 

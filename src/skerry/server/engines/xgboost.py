@@ -146,7 +146,7 @@ def _forest(model: dict[str, Any], width: int, groups: int, weights: Any) -> Cal
     trees = [_tree(tree, scale) for tree, scale in zip(model["trees"], scales, strict=True)]
     if len(trees) != len(infos) or (infos and not 0 <= min(infos) <= max(infos) < groups):
         raise LoadError("its trees do not agree with its classes")
-    forest = Forest(trees, infos, width, _RULES)
+    forest = Forest(trees, infos, groups, width, _RULES)
     return forest.margins
 
 
