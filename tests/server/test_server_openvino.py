@@ -55,6 +55,15 @@ def test_an_answer_belongs_to_its_caller(tmp_path: Path) -> None:
     assert not np.array_equal(answers[0], answers[1])
 
 
+def test_an_output_that_is_an_input_shows_no_memory(tmp_path: Path) -> None:
+    model = load(harness.save(harness.echo({"x": ((2, 2), ov.Type.i64)}), tmp_path / "echo"))
+    for number in range(3):
+        rows = np.arange(4).reshape(2, 2) + number
+        np.testing.assert_array_equal(run(model, rows), rows)
+    assert isinstance(model.slot(), engine.VaryingSlot)
+    assert isinstance(load(harness.save(harness.iris(), tmp_path / "iris")).slot(), engine.FixedSlot)
+
+
 def test_sizes_that_vary(tmp_path: Path) -> None:
     model = load(harness.save(harness.iris((-1, 4)), tmp_path / "iris"))
     for rows in (1, 5, 2):

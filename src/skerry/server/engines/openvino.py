@@ -179,8 +179,10 @@ class OpenVinoModel:
 
 
 def _is_an_input(port: Any) -> bool:
-    """Whether an output is an input as it is: OpenVINO does not write it to a tensor that was set, which then shows
-    whatever was in memory. Only the model as it was read can tell; a compiled one has lost what is before its outputs.
+    """Whether an output is an input as it is.
+
+    OpenVINO does not write such a one to a tensor that was set for it, which then shows whatever was in memory. Only
+    the model as it was read can tell; a compiled one has lost what is before its outputs.
     """
     return bool(port.get_node().input_value(0).get_node().get_type_name() == "Parameter")
 
