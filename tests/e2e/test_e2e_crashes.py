@@ -87,7 +87,7 @@ def pod(platform: Platform) -> dict[str, Any]:
 def model_pid(platform: Platform) -> int:
     """Find the process of the model server by its arguments and its platform's mount of the model."""
     found = subprocess.run(
-        ["pgrep", "-f", "skerry.server --model_name=ovms-resnet50"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", "skerry.server .*--model_name=ovms-resnet50"], capture_output=True, text=True, check=False
     )
     address = pod(platform)["status"]["podIP"]
     for word in found.stdout.split():

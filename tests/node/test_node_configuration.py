@@ -200,9 +200,9 @@ def test_the_model_server_is_bound_to_the_pods_address() -> None:
     entry = NativeTable([]).find(OVMS)
     args = ["--model_name=m", "--port=8001", "--grpc_bind_address=0.0.0.0", "--rest_bind_address", "0.0.0.0"]
     result = program(entry, OVMS, [], [*args, "--layout=NHWC:NCHW"], "127.2.0.1")
-    assert [sys.executable, "-m", "skerry.server"] == result.argv[:3]
+    assert [sys.executable, "-m", "skerry.server", "--model_control_mode=none"] == result.argv[:4]
     expected = ["--model_name=m", "--port=8001", "--grpc_bind_address=127.2.0.1", "--rest_bind_address", "127.2.0.1"]
-    assert [*expected, "--layout=NHWC:NCHW"] == result.argv[3:]
+    assert [*expected, "--layout=NHWC:NCHW"] == result.argv[4:]
 
 
 def test_missing_flags_are_added() -> None:
