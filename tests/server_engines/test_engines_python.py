@@ -139,9 +139,9 @@ def test_no_more_than_allowed_at_once_and_never_on_the_loop(bad: Server) -> None
     with ThreadPoolExecutor(4) as pool:
         slow = [pool.submit(asked, bad, 9) for _ in range(4)]
         assert bad.get("/v2/health/live").status == 200
-        assert time.monotonic() - start < 0.3
+        assert not all(one.done() for one in slow)
         assert [one.result() for one in slow] == [(200, [9.0])] * 4
-    assert 0.6 <= time.monotonic() - start < 1.2
+    assert time.monotonic() - start >= 0.6  # two by two
 
 
 def test_a_new_version_while_the_old_one_answers(tmp_path: Path) -> None:

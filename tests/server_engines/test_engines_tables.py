@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import msgspec
 import numpy as np
 import pytest
+import sklearn
 import tritonclient.grpc
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import CountVectorizer
@@ -22,6 +24,7 @@ from tests.server import harness
 from tests.server.harness import Server, serving
 from tests.server_engines.trained import trained_lightgbm, trained_xgboost
 
+from skerry.server.engines import LoadedModel
 from skerry.server.engines.choosing import Engines
 from skerry.server.errors import LoadError
 from skerry.server.options import ModelOptions, VersionPolicy
@@ -177,14 +180,27 @@ def test_scikit_learn_started_with_kserves_options(tmp_path: Path) -> None:
         process.communicate(timeout=10)
 
 
+def loaded(path: Path) -> LoadedModel:
+    return Engines().load(path, ModelOptions(name="x", path=path, version_policy=VersionPolicy()))
+
+
+@pytest.mark.parametrize(("name", "value"), [("layout", "NHWC"), ("target_device", "GPU"), ("plugin_config", {"A": 1})])
+def test_options_of_openvino_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    (tmp_path / "model.py").touch()
+    options = ModelOptions(name="x", path=tmp_path, version_policy=VersionPolicy())
+    with pytest.raises(LoadError, match=f"--{name} is for OpenVINO's models, and this one is Python code"):
+        Engines().load(tmp_path, msgspec.structs.replace(options, **{name: value}))
+
+
 def test_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = classifier()
     joblib.dump(model, tmp_path / "model.pkl")
     monkeypatch.setenv("PREDICT_PROBA", "true")
-    with serving(tmp_path, tmp_path / "model.pkl") as server:
-        [output] = answer(server, tensor(IRIS[:2]))
-        assert (output["datatype"], output["shape"]) == ("FP64", [2, 3])
-        assert output["data"] == pytest.approx(model.predict_proba(IRIS[:2]).ravel().tolist())
+    serving_it = loaded(tmp_path)
+    assert [(spec.datatype, spec.shape) for spec in serving_it.outputs] == [("FP64", [-1, 3])]
+    [(values, shape)] = serving_it.slot().infer([(IRIS[:2].reshape(-1), (2, 4))])
+    assert shape == (2, 3)
+    assert list(values) == pytest.approx(model.predict_proba(IRIS[:2]).ravel().tolist())
 
 
 def test_texts_in_words_out(tmp_path: Path) -> None:
@@ -226,7 +242,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(content) if isinstance(content, bytes) else joblib.dump(content, path)
         with pytest.raises(LoadError) as caught:
-            Engines().load(path, ModelOptions(name="x", path=path, version_policy=VersionPolicy()))
+            loaded(path)
         return str(caught.value)
 
     assert "which has no predict" in error("a.joblib", {"weights": 1})
@@ -241,18 +257,15 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     assert "several models (model.joblib, model.pkl)" in start_error(*harness.command(directory))
 
 
-def test_another_version_of_scikit_learn_is_said(tmp_path: Path) -> None:
-    content = joblib.dump(classifier(), tmp_path / "model.joblib") and (tmp_path / "model.joblib").read_bytes()
-    import sklearn
-
-    old = sklearn.__version__.encode()
-    assert old in content
-    (tmp_path / "model.joblib").write_bytes(content.replace(old, b"0" + old[1:]))
-    with serving(tmp_path, tmp_path / "model.joblib") as server:
-        log = server.errors.with_suffix(".log").read_text()
-        assert (
-            f"another scikit-learn file={tmp_path}/model.joblib wrote=0.9.1 here=1.9.1".replace(
-                "0.9.1", "0" + sklearn.__version__[1:]
-            ).replace("1.9.1", sklearn.__version__)
-            in log
-        )
+def test_another_version_of_scikit_learn_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(classifier(), path)
+    here = sklearn.__version__
+    there = "0" + here[1:]
+    assert here.encode() in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(here.encode(), there.encode()))
+    with caplog.at_level("WARNING", "serving"):
+        loaded(path)
+    [record] = caplog.records
+    assert record.getMessage() == "the model is of another scikit-learn"
+    assert record.__dict__["skerry_fields"] == {"file": path, "wrote": there, "here": here}

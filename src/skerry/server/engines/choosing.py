@@ -21,6 +21,10 @@ CODE: Final = "model.py"
 _OPENVINO: Final = frozenset({".xml", ".onnx", ".pdmodel", ".pb", ".tflite"})
 _SCIKIT_LEARN: Final = frozenset({".joblib", ".pkl", ".pickle", ".skops"})
 _TREES: Final = frozenset({".ubj", ".bst", ".json", ".txt"})
+_OPENVINO_OPTIONS: Final = (
+    *("layout", "shape", "batch_size", "mean", "scale", "color_format", "precision"),
+    *("plugin_config", "cpu_extension"),
+)
 _HEAD_BYTES: Final = 1 << 16
 
 
@@ -30,13 +34,24 @@ class Engines:
     def load(self, version: Path, options: ModelOptions) -> LoadedModel:
         """Load with the engine that the files ask for; raises `LoadError`."""
         if version.name == CODE or (version / CODE).is_file():
+            _check(options, "Python code")
             return _python().load(version if version.name == CODE else version / CODE, options)
         file = version if version.is_file() else own_file(version)
         if file is None or file.suffix in _OPENVINO:
             return _openvino().load(version, options)
+        _check(options, file.name)
         if file.suffix in _SCIKIT_LEARN:
             return _scikit_learn().load(file, options)
         return _trees(file).load(file, options)
+
+
+def _check(options: ModelOptions, what: str) -> None:
+    """Refuse what only OpenVINO can do: leaving it undone would be something else than was asked for."""
+    given = [name for name in _OPENVINO_OPTIONS if getattr(options, name)]
+    if options.target_device not in {"", "AUTO", "CPU"}:
+        given.append("target_device")
+    if given:
+        raise LoadError(f"cannot load {options.path}: --{given[0]} is for OpenVINO's models, and this one is {what}")
 
 
 def holds_model(directory: Path) -> bool:
