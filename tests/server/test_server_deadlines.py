@@ -1,8 +1,10 @@
 """Every state in which the client has the next move ends by itself. In this process, with short deadlines."""
 
 import asyncio
+import contextlib
 import gc
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -99,6 +101,40 @@ async def test_a_head_that_drips_is_not_given_more_time(place: Place) -> None:
             await asyncio.sleep(SHORT / 8)
     assert answer.result().startswith(b"HTTP/1.1 408 ")
     writer.close()
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_body_that_drips_is_not_given_more_time_and_one_that_flows_is(
+    place: Place, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(protocol, "_STRIDE", 100)
+    request = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
+    reader, writer = await place.open()
+    if known:  # heads that were seen before are read in another way
+        for _ in range(2):
+            writer.write(request % 3000 + bytes(3000))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.write(request % 3000)
+    for _ in range(10):
+        writer.write(bytes(300))
+        await asyncio.sleep(SHORT / 4)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.write(request % 3000)
+    start = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while not reader.at_eof() and time.monotonic() < start + 20 * SHORT:
+            writer.write(b"x")
+            await asyncio.sleep(SHORT / 8)
+            if has_come(reader):
+                break
+    assert time.monotonic() - start < 5 * SHORT
+    assert (await everything(reader)).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+def has_come(reader: asyncio.StreamReader) -> bool:
+    """Whether something has come."""
+    return bool(reader._buffer)  # type: ignore[attr-defined]
 
 
 async def test_work_is_not_hurried_by_deadlines(place: Place) -> None:

@@ -53,7 +53,7 @@ def test_a_pipeline_is_answered_in_order(tiny: Server) -> None:
     with tiny.connect() as connection:
         connection.sendall((READY + METADATA + WHOLE) * 50)
         for _ in range(50):
-            assert receive(connection)[2] == b""
+            assert receive(connection)[2] == b'{"ready":true}'
             assert receive(connection)[2].startswith(b'{"name":"tiny"')
             assert receive(connection)[2].startswith(b'{"model_name":"tiny"')
 

@@ -210,6 +210,11 @@ def test_content_types(both: tuple[Server, Server]) -> None:
         assert both[1].get(path).headers["content-type"] == "application/json; charset=utf-8"
 
 
+def test_health_has_no_body(both: tuple[Server, Server]) -> None:
+    for path, body in {"live": b'{"live":true}', "ready": b'{"ready":true}'}.items():
+        assert [server.get(f"/v2/health/{path}").body for server in both] == [body, b""]
+
+
 def test_who_answers(both: tuple[Server, Server]) -> None:
     assert both[1].get("/v2").json["name"] == "OpenVINO Model Server"
     assert list(both[1].get("/v2").json) == ["name", "version"]
@@ -237,6 +242,15 @@ def test_the_configuration(both: tuple[Server, Server], room: Path) -> None:
 
 def test_every_row_is_tested() -> None:
     table = REFERENCE.partition("| case | here |")[2].partition("\n\n")[0].splitlines()[2:]
-    others = ("`outputs`", "`binary_data_output`", "bytes behind", "content type", "`GET /v2`", "`/v1/config", "CORS")
+    others = (
+        "`/v2/health",
+        "`outputs`",
+        "`binary_data_output`",
+        "bytes behind",
+        "content type",
+        "`GET /v2`",
+        "`/v1/config",
+        "CORS",
+    )
     cases = {line.split("|")[1].strip() for line in table}
     assert {case for case in cases if not case.startswith(others)} == {case for case, _, _ in CASES}

@@ -16,9 +16,14 @@ REQUEST = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data":
 
 
 def test_health_and_metadata_of_the_server(tiny: Server) -> None:
-    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/v2/models/tiny/versions/1/ready"):
+    for path, body in {
+        "/v2/health/live": b'{"live":true}',
+        "/v2/health/ready": b'{"ready":true}',
+        "/v2/models/tiny/ready": b"",
+        "/v2/models/tiny/versions/1/ready": b"",
+    }.items():
         reply = tiny.get(path)
-        assert (reply.status, reply.body) == (200, b"")
+        assert (reply.status, reply.body) == (200, body)
         assert list(reply.headers) == ["content-type", "date", "content-length"]  # as in the walkthrough
         assert reply.headers["content-type"] == "application/json"
         assert reply.headers["date"].endswith(" GMT")

@@ -49,6 +49,7 @@ _KEPT_HEADERS: Final = frozenset(
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WORTH_JOINING: Final = 1 << 16
 _SMALL: Final = 1 << 14  # a body that needs no thought
+_STRIDE: Final = 1 << 14  # what has to come before there is more time for a body: not a byte for each 30 seconds
 _IDLE, _HEAD, _BODY = range(3)
 
 
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_blocked",
         "_body",
+        "_body_due",
         "_body_size",
         "_current",
         "_data",
@@ -95,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_size = 0
+        self._body_due = 0
         self._head_bytes = 0
         self._data = b""  # what is being parsed, while its first request may still be remembered
         self._known_head: Head
@@ -165,13 +168,14 @@ class Connection(asyncio.Protocol):
         """The head was known; the body is collected without the parser."""
         self._phase = _BODY
         self._body_size = 0
+        self._body_due = 0
         if head.length > _SMALL and not self._fits(head.length):
             return
         self._known_head = head
         self._body = [part]
         self._missing = head.length - len(part)
         self._hold(len(part))
-        self.deadline = self._listener.clock + READ_SECONDS
+        self._body_moved()
 
     def _read_known_body(self, data: bytes) -> bytes:
         """Collect more of it; return what is left of the data."""
@@ -179,7 +183,7 @@ class Connection(asyncio.Protocol):
         self._body.append(part)
         self._missing -= len(part)
         self._hold(len(part))
-        self.deadline = self._listener.clock + READ_SECONDS
+        self._body_moved()
         if not self._missing:
             self._phase = _IDLE
             head = self._known_head
@@ -191,6 +195,12 @@ class Connection(asyncio.Protocol):
         self._held += size
         self._body_size += size
         self._listener.buffered += size
+
+    def _body_moved(self) -> None:
+        """Give a body more time, when enough of it has come since it was given some."""
+        if self._body_size >= self._body_due:
+            self._body_due = self._body_size + _STRIDE
+            self.deadline = self._listener.clock + READ_SECONDS
 
     def _parse(self, data: bytes) -> None:
         self._ended = False
@@ -208,7 +218,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(error(400, f"the request is not valid HTTP: {why}"))
             return
         if self._phase == _BODY:
-            self.deadline = self._listener.clock + READ_SECONDS
+            self._body_moved()
         elif self._phase == _HEAD and not self._ended:
             # Where a request ended in the same read, an unknown part of it belongs to the head; the next read counts.
             self._count_head(len(data))
@@ -232,6 +242,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._body = []
         self._body_size = 0
+        self._body_due = 0
         self._head_bytes = 0
         if self._work is None:
             self.deadline = self._listener.clock + HEAD_SECONDS

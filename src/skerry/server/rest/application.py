@@ -3,8 +3,8 @@
 | method, path | answer |
 |---|---|
 | GET /v2 | name, version and extensions of the server |
-| GET /v2/health/live | 200 while the event loop turns |
-| GET /v2/health/ready | 200 when every model asked for can answer, else 503 |
+| GET /v2/health/live | 200 and `{"live": true}` while the event loop turns |
+| GET /v2/health/ready | 200 and `{"ready": true}` when every model asked for can answer, else 503 |
 | GET /v2/models/M[/versions/V] | metadata |
 | GET /v2/models/M[/versions/V]/ready | 200 without a body; 503 while it loads; 404 |
 | POST /v2/models/M[/versions/V]/infer | inference |
@@ -41,6 +41,9 @@ from skerry.server.tensors import InferRequest, InferResponse
 
 _PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _INTERFACE: Final = "REST"
+# KServe's client reads these; that a model is ready is said by the code alone.
+_LIVE: Final = b'{"live":true}'
+_READY: Final = b'{"ready":true}'
 _MAX_BODY: Final = 128 << 20
 
 
@@ -86,9 +89,11 @@ class Application:
     def _answer(self, route: Route) -> Response:
         match route.endpoint:
             case Endpoint.LIVE:
-                return Response()
+                return Response(body=_LIVE)
             case Endpoint.READY:
-                return Response() if self._plane.ready() else error(503, "Server is not ready", b"retry-after: 1\r\n")
+                if self._plane.ready():
+                    return Response(body=_READY)
+                return error(503, "Server is not ready", b"retry-after: 1\r\n")
             case Endpoint.MODEL_READY:
                 self._plane.model_ready(route.model, route.version, _INTERFACE)
                 return Response()

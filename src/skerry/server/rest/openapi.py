@@ -50,8 +50,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 OPERATIONS: Final = {
     Endpoint.SERVER: Operation(summary="Who answers", answer="ServerMetadata"),
-    Endpoint.LIVE: Operation(summary="Whether the process works"),
-    Endpoint.READY: Operation(summary="Whether the models that were asked for can answer", errors=("503",)),
+    Endpoint.LIVE: Operation(summary="Whether the process works", answer="Live"),
+    Endpoint.READY: Operation(
+        summary="Whether the models that were asked for can answer", answer="Ready", errors=("503",)
+    ),
     Endpoint.METRICS: Operation(
         summary="Metrics for Prometheus", answer="Text", answer_types=("text/plain",), errors=("404",)
     ),

@@ -83,6 +83,8 @@ SCHEMAS: Final[dict[str, Any]] = {
             reason=_TEXT,
         )
     ),
+    "Live": _object("live", live=_TRUE),
+    "Ready": _object("ready", ready=_TRUE),
     "Loaded": _object("name load", name=_TEXT, load=_TRUE),
     "Unloaded": _object("name unload", name=_TEXT, unload=_TRUE),
     "ConfigReport": {

@@ -165,6 +165,8 @@ def _as_said(route: Route | None, response: Response) -> Response:
             said = msgspec.json.decode(response.body)
             body = msgspec.json.encode({"name": _NAME, "version": said["version"]})
             response = msgspec.structs.replace(response, body=body)
+        case Endpoint.LIVE | Endpoint.READY:
+            response = msgspec.structs.replace(response, body=b"")
         case Endpoint.CONFIG | Endpoint.CONFIG_RELOAD:
             response = Response(200, _config(response.body))
     return _typed(response)
