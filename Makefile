@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test check bench fmt docs lock clean
+.PHONY: install demo test check bench peers fmt docs lock clean
 
 install: $(STAMP)  ## make .venv with Skerry, the model server and the development tools
 
@@ -30,6 +30,10 @@ check: $(STAMP)  ## style, types, import contracts
 
 bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
 	for file in benchmarks/*.py; do $(BIN)/python -P $$file $(BENCH) || exit 1; done
+
+peers: $(STAMP)  ## what CI leaves out: KServe's own clients, in an environment of 700 MB (and MLServer's, for the benchmarks)
+	$(BIN)/python -m benchmarks.model_server.servers
+	$(BIN)/python -m pytest tests/server_clients
 
 fmt: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix-only --quiet

@@ -143,3 +143,8 @@ def wait_until_ready(process: "subprocess.Popen[bytes]", address: tuple[str, int
             pass
         time.sleep(0.005)
     raise TimeoutError("the server is not ready after 60 s")
+
+
+if __name__ == "__main__":
+    for peer in PEERS:
+        print(peer_python(peer))
