@@ -18,7 +18,7 @@ from benchmarks.model_server.measured import Measured, by_h2load, cpu_seconds
 from benchmarks.model_server.servers import Server
 
 METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
-_FIELDS: Final = [
+FIELDS: Final = [
     (":method", "POST"),
     (":scheme", "http"),
     (":path", METHOD),
@@ -27,14 +27,15 @@ _FIELDS: Final = [
     ("content-type", "application/grpc"),
     ("user-agent", "skerry-benchmark"),
 ]
-_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD: Final = struct.Struct(">HBBBL")
 _WORD: Final = struct.Struct(">L")
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _WINDOW: Final = 1 << 30
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2."""
     return _HEAD.pack(len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream) + payload
 
 
@@ -61,8 +62,8 @@ class Client(asyncio.Protocol):
         self._streams = streams
         self._body = load.body
         encoder = hpack.Encoder()
-        self._first = encoder.encode(_FIELDS)
-        self._block = encoder.encode(_FIELDS)
+        self._first = encoder.encode(FIELDS)
+        self._block = encoder.encode(FIELDS)
         self._stream = -1
         self._window = self._stream_window = 65535
         self._frame_bytes = 16384
@@ -75,7 +76,7 @@ class Client(asyncio.Protocol):
         self._transport = transport
         windows = struct.pack(">HL", 4, _WINDOW)
         self._transport.write(
-            _GREETING + _frame(_SETTINGS, 0, 0, windows) + _frame(_WINDOW_UPDATE, 0, 0, _WORD.pack(_WINDOW))
+            GREETING + frame(_SETTINGS, 0, 0, windows) + frame(_WINDOW_UPDATE, 0, 0, _WORD.pack(_WINDOW))
         )
 
     def _begin(self) -> None:
@@ -87,9 +88,9 @@ class Client(asyncio.Protocol):
         size = len(self._body)
         if size <= min(self._window, self._stream_window, self._frame_bytes) and not self._unsent:
             self._window -= size
-            self._transport.write(_frame(_HEADERS, 4, stream, block) + _frame(_DATA, 1, stream, self._body))
+            self._transport.write(frame(_HEADERS, 4, stream, block) + frame(_DATA, 1, stream, self._body))
         else:
-            self._transport.write(_frame(_HEADERS, 4, stream, block))
+            self._transport.write(frame(_HEADERS, 4, stream, block))
             self._unsent[stream] = (0, self._stream_window)
             self._send()
 
@@ -101,7 +102,7 @@ class Client(asyncio.Protocol):
                 sent += size
                 window -= size
                 self._window -= size
-                self._transport.write(_frame(_DATA, int(sent == len(self._body)), stream, part))
+                self._transport.write(frame(_DATA, int(sent == len(self._body)), stream, part))
             self._unsent[stream] = (sent, window)
             if sent == len(self._body):
                 del self._unsent[stream]
@@ -139,12 +140,12 @@ class Client(asyncio.Protocol):
             settings = dict(struct.iter_unpack(">HL", payload))
             self._stream_window = settings.get(4, self._stream_window)
             self._frame_bytes = settings.get(5, self._frame_bytes)
-            self._transport.write(_frame(_SETTINGS, 1, 0))
+            self._transport.write(frame(_SETTINGS, 1, 0))
             for _ in range(self._streams):
                 self._begin()
             self._streams = 0
         elif kind == _PING and not flags & 1:
-            self._transport.write(_frame(_PING, 1, 0, payload))
+            self._transport.write(frame(_PING, 1, 0, payload))
         elif kind == _WINDOW_UPDATE:
             more = _WORD.unpack(payload)[0]
             if not stream:
