@@ -150,12 +150,14 @@ async def ask_badly_over_grpc(address: Address, count: int) -> None:
             writer.close()
 
 
-async def _until_stream_ends(reader: asyncio.StreamReader) -> None:
+async def _until_stream_ends(reader: asyncio.StreamReader, *, or_connection: bool = False) -> None:
     async with asyncio.timeout(120):
         while True:
             head = await reader.readexactly(9)
             await reader.readexactly(int.from_bytes(head[:3], "big"))
             kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            if kind == 7 and or_connection:
+                return
             assert kind != 7, "the connection was ended for the fault of a call"
             if stream == 1 and (kind == 3 or (kind in {0, 1} and flags & 1)):
                 return
@@ -253,7 +255,7 @@ async def drip_frames(address: Address, message: bytes) -> None:
         frames = b"".join(grpc_load.frame(0, 0, 1, b"\0") for _ in range(100))
         async with asyncio.TaskGroup() as group:
             dripping = group.create_task(_drip(writer, frames, 10))
-            await _until_stream_ends(reader)
+            await _until_stream_ends(reader, or_connection=True)
             dripping.cancel()
     except* (ConnectionError, asyncio.IncompleteReadError):
         pass
