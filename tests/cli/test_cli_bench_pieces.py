@@ -79,6 +79,15 @@ def test_several_inputs(files: list[str], shapes: list[str], text: str) -> None:
         inputs_of(TWO, files, shapes, 1)
 
 
+def test_a_model_that_declares_nothing(tmp_path: Path) -> None:
+    silent = Model("m", "", "", ())
+    with pytest.raises(click.UsageError, match="m does not declare its inputs: give a whole request"):
+        inputs_of(silent, [], [], 1)
+    request = tmp_path / "request.json"
+    request.write_text('{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}')
+    assert inputs_of(silent, [str(request)], [], 1).tensors[0].name == "x"
+
+
 def test_shapes_of_several_inputs() -> None:
     first, second = inputs_of(TWO, [], ["b=2,5"], 7).tensors
     assert (first.shape, second.shape) == ((7,), (2, 5))

@@ -35,6 +35,8 @@ def inputs_of(model: Model, files: Sequence[str], shapes: Sequence[str], batch: 
     """Make the inputs of a model; raises `click.ClickException` with what does not fit."""
     if len(files) == 1 and (document := _document(files[0])) is not None:
         return document
+    if not model.inputs:
+        raise click.UsageError(f"{model.name} does not declare its inputs: give a whole request, --input request.json")
     given = {}
     for word in files:
         name, path = _named(word, model)
