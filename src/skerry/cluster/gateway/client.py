@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from skerry.cluster.gateway import pages
 from skerry.cluster.gateway.deadline import Deadline
 from skerry.cluster.gateway.exchange import Exchange
+from skerry.cluster.gateway.half_close import half_close
 from skerry.cluster.gateway.head import BadHead, RequestHead, parse_request
 from skerry.cluster.gateway.prepared import Prepared, prepare
 
@@ -116,8 +117,7 @@ class Client(asyncio.Protocol):
 
     def end_writing(self) -> None:
         """Close our side; what was written goes out first."""
-        if not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+        half_close(self._transport)
 
     def pause(self) -> None:
         """Read no more for now; that the client leaves is not seen then either."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from skerry.cluster.gateway.deadline import Deadline
 from skerry.cluster.gateway.endpoint import Endpoint
+from skerry.cluster.gateway.half_close import half_close
 
 if TYPE_CHECKING:
     from skerry.cluster.gateway.exchange import Exchange
@@ -56,8 +57,7 @@ class Upstream(asyncio.Protocol):
 
     def end_writing(self) -> None:
         """Close our side; what was written goes out first."""
-        if not self.transport.is_closing() and self.transport.can_write_eof():
-            self.transport.write_eof()
+        half_close(self.transport)
 
     def pause(self) -> None:
         if not self.transport.is_closing():
