@@ -115,7 +115,7 @@ async def slow(requests: Requests, *, quick: bool) -> dict[str, float]:
     kinds = {
         "head": lambda: soak_clients.drip(requests.rest, requests.binary, 10),
         "greeting": lambda: soak_clients.drip(requests.grpc, opening, 10),
-        "frame": lambda: soak_clients.drip(requests.grpc, opening, len(grpc_load.GREETING) + 12),
+        "frame": lambda: soak_clients.drip(requests.grpc, opening, len(grpc_load.GREETING) + 30),
     }
     if not quick:
         long_body = requests.binary[:head].replace(b"content-length: ", b"content-length: 9") + bytes(100)

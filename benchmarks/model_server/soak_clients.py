@@ -136,7 +136,8 @@ def grpc_opening(message: bytes) -> bytes:
     block = hpack.Encoder().encode(grpc_load.FIELDS)
     body = b"\0" + struct.pack(">L", len(message)) + message
     frame = grpc_load.frame
-    return b"".join((grpc_load.GREETING, frame(4, 0, 0), frame(1, 4, 1, block), frame(0, 1, 1, body)))
+    settings = frame(4, 0, 0) + frame(4, 1, 0)  # ours, and that the server's were read
+    return b"".join((grpc_load.GREETING, settings, frame(1, 4, 1, block), frame(0, 1, 1, body)))
 
 
 async def ask_badly_over_grpc(address: Address, count: int) -> None:
@@ -252,7 +253,8 @@ async def drip_frames(address: Address, message: bytes) -> None:
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(opening[: -9 - body])
-        frames = b"".join(grpc_load.frame(0, 0, 1, b"\0") for _ in range(100))
+        slow = b"\0" + struct.pack(">L", 1000) + bytes(100)
+        frames = b"".join(grpc_load.frame(0, 0, 1, slow[at : at + 1]) for at in range(len(slow)))
         async with asyncio.TaskGroup() as group:
             dripping = group.create_task(_drip(writer, frames, 10))
             await _until_stream_ends(reader, or_connection=True)

@@ -324,6 +324,22 @@ async def test_a_request_without_deadline_that_does_not_arrive() -> None:
     assert calls.reply(calls.rig.wait(3)).status == Status.DEADLINE_EXCEEDED
 
 
+async def test_a_request_that_drips_is_not_given_more_time_and_one_that_flows_is() -> None:
+    for size, waits in ((1, False), (100, True)):
+        calls = Calls(echo)
+        whole = message(bytes(10_000))
+        calls.rig.send(calls.rig.headers())
+        written: list[Frame] = []
+        for second in range(40):
+            part = whole[second * size : (second + 1) * size]
+            written += calls.rig.send(data(1, part)) + calls.rig.wait(1)
+            if written:
+                break
+        assert (not written) is waits, size
+        if written:
+            assert calls.reply(written).status == Status.DEADLINE_EXCEEDED
+
+
 @pytest.mark.parametrize("text", ["", "1", "S", "123456789S", "1.5S", "-1S", "1x", "1S "])
 async def test_timeouts_that_are_none(text: str) -> None:
     rig = Calls(echo)

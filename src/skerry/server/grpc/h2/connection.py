@@ -255,7 +255,8 @@ class Connection(asyncio.Protocol):
                 return
             if length < SMALL and not ended:
                 self.guard.cheap_frame()
-        stream.moved_at = self.listener.clock
+            else:
+                stream.moved_at = self.listener.clock  # a body that comes byte by byte is not given more time
         if stream.expected is not None:
             stream.expected -= len(chunk)
             if stream.expected < 0 or (ended and stream.expected):
