@@ -1,8 +1,9 @@
 """Volumes as directories: content, modes, updates all at once, and nothing outside."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,15 @@ def test_a_mode_is_a_change(tmp_path: Path) -> None:
     assert atomic_files.write(tmp_path / "v", {"a": File(b"1", 0o600)}, None)
 
 
+@contextlib.contextmanager
+def opened(path: Path | str, flags: int = 0, *, dir_fd: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | flags, dir_fd=dir_fd)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 async def test_a_reader_never_sees_a_mixture(tmp_path: Path) -> None:
     volume = tmp_path / "v"
     atomic_files.write(volume, files(a="0", b="0"), None)
@@ -192,19 +202,14 @@ async def test_a_reader_never_sees_a_mixture(tmp_path: Path) -> None:
     def read() -> int:
         count = 0
         while not stop.is_set():
-            directory = os.open(volume / "..data", os.O_RDONLY | os.O_DIRECTORY)
-            try:
+            # The old set may be removed while a path through the link is followed; a program opens the new one then.
+            with contextlib.suppress(FileNotFoundError), opened(volume / "..data", os.O_DIRECTORY) as directory:
                 texts = []
                 for name in ("a", "b"):
-                    descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
-                    texts.append(os.read(descriptor, 10))
-                    os.close(descriptor)
-            except FileNotFoundError:
-                continue  # the old set was removed under our hands; a program opens the new one
-            finally:
-                os.close(directory)
-            assert texts[0] == texts[1]
-            count += 1
+                    with opened(name, dir_fd=directory) as descriptor:
+                        texts.append(os.read(descriptor, 10))
+                assert texts[0] == texts[1]
+                count += 1
         return count
 
     reading = asyncio.create_task(asyncio.to_thread(read))

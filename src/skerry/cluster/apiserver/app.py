@@ -21,6 +21,7 @@ from skerry.cluster.apiserver.reading import Reader
 from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
 from skerry.cluster.apiserver.turns import Turns
+from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
 from skerry.cluster.store import Store, StoreFailed
@@ -62,7 +63,8 @@ class ApiServer:
         self._watches = WatchHandler(parts.store, now)
         self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
-        self._pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
+        pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
+        self._handlers = Handlers(pods.handlers())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,11 +106,15 @@ class ApiServer:
         return await self._resource(request, target)
 
     async def _resource(self, request: Request, target: Target) -> Reply | Stream:
-        verb = _verb(request, target)
-        if target.subresource in {"log", "binding"}:
-            return await self._pod_subresource(request, target, verb)
-        if verb not in target.kind.verbs:
-            raise status.method_not_supported(target.kind.group_resource, verb)
+        verb = verb_of(request, target)
+        if (handler := self._handlers.find(target, verb)) is not None:
+            return await handler(request, target)
+        if verb not in verbs_of(target):
+            raise status.method_not_supported(resource_of(target), verb)
+        return await self._stored(request, target, verb)
+
+    async def _stored(self, request: Request, target: Target, verb: str) -> Reply | Stream:
+        """Answer the verbs that every stored kind has."""
         match verb:
             case "get":
                 return self._reader.get(request, target)
@@ -126,34 +132,6 @@ class ApiServer:
                 return await self._deleter.delete(request, target)
             case _:
                 return await self._deleter.delete_collection(request, target)
-
-    async def _pod_subresource(self, request: Request, target: Target, verb: str) -> Reply | Stream:
-        if target.subresource == "log" and verb == "get":
-            return await self._pods.log(request, target)
-        if target.subresource == "binding" and verb == "create":
-            return await self._pods.bind(request, target)
-        raise status.method_not_supported(f"pods/{target.subresource}", verb)
-
-
-def _verb(request: Request, target: Target) -> str:
-    """Return what is to be done; raises a 405 for a method that the path does not take."""
-    named = target.name is not None
-    # Objects that live in namespaces are made and deleted in one namespace at a time.
-    placed = not target.kind.namespaced or target.namespace is not None
-    match request.method:
-        case "GET" | "HEAD" if target.subresource != "finalize":
-            if named:
-                return "get"
-            return "watch" if request.flag("watch") and request.method == "GET" else "list"
-        case "POST" if (not named and placed) or target.subresource == "binding":
-            return "create"
-        case "PUT" if named:
-            return "update"
-        case "PATCH" if named and target.subresource != "finalize":
-            return "patch"
-        case "DELETE" if target.subresource is None and (named or placed):
-            return "delete" if named else "deletecollection"
-    raise status.method_not_supported(target.kind.group_resource, request.method)
 
 
 async def _read_body(receive: Receive) -> bytes:

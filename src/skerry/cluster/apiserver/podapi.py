@@ -10,6 +10,7 @@ from skerry.cluster.apiserver.reading import Reader, key_of
 from skerry.cluster.apiserver.replies import Reply, Stream, json_reply
 from skerry.cluster.apiserver.requests import Request, Target, decode_body, write_options
 from skerry.cluster.apiserver.turns import Turns
+from skerry.cluster.apiserver.verbs import Handler
 from skerry.cluster.store import Conflict, Missing, Store
 from skerry.kit.clock import timestamp
 from skerry.machinery import status
@@ -53,6 +54,9 @@ class PodApi:
         self._now = now
         self._turns = turns
         self._read_logs = read_logs
+
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        return {("pods/binding", "create"): self.bind, ("pods/log", "get"): self.log}
 
     async def bind(self, request: Request, target: Target) -> Reply:
         """Put the pod on a node; raises 409 when it is on another one already, or is to go."""
