@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # it reports imports to its vendor
+os.environ.setdefault("HWLOC_THISSYSTEM", "0")  # or each call would set the thread's affinity, as the server explains
 
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402

@@ -174,22 +174,67 @@ async def test_what_breaks_is_one_failed_request() -> None:
     assert (await bench.run(Call("fine"))).model_name == "fine"
 
 
-async def test_a_fast_model_runs_at_once_until_it_is_slow() -> None:
+def light(name: str) -> Call:
+    call = Call(name)
+    call.light = True
+    return call
+
+
+async def test_a_fast_model_runs_on_the_loop_until_it_is_slow() -> None:
     bench = Bench(seconds=0.00001)
     assert bench.execution.inline
-    call = Call("here")
-    call.light = True
     bench.model.gate.release(1000)
-    assert isinstance(bench.execution.run(call), InferResponse)
+    before = threading.active_count()
+    assert (await bench.run(light("here"))).model_name == "here"
+    assert threading.active_count() == before
     heavy = bench.execution.run(Call("there"))
     assert not isinstance(heavy, InferResponse)
     assert (await heavy).model_name == "there"
     slot_time = time.sleep
     bench.model.gate = _SlowGate(slot_time)
     for _ in range(100):
-        if not isinstance(bench.execution.run(call), InferResponse):
+        answer = bench.execution.run(light("slow"))
+        if isinstance(answer, asyncio.Future):
+            await answer
+        if not bench.execution.inline:
             break
     assert not bench.execution.inline
+
+
+async def test_light_calls_of_one_turn_run_one_behind_the_other_and_each_for_itself() -> None:
+    bench = Bench(seconds=0.00001)
+    bench.model.gate.release(1000)
+
+    class Broken(Call):
+        light = True
+
+        def infer(self, slot: Slot) -> InferResponse:
+            raise ZeroDivisionError("oh")
+
+    answers = [bench.run(call) for call in (light("a"), Broken("b"), light("c"), light("d"))]
+    answers[2].cancel()
+    assert not any(answer.done() for answer in (answers[0], answers[1], answers[3]))
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    assert [getattr(each, "model_name", type(each).__name__) for each in found] == [
+        "a",
+        "InferenceFailed",
+        "CancelledError",
+        "d",
+    ]
+    assert bench.metrics.inference_time.count == bench.metrics.wait_time.count == 3
+
+
+async def test_a_lone_client_does_not_wait_for_the_end_of_a_turn() -> None:
+    bench = Bench(seconds=0.00001)
+    bench.model.gate.release(1000)
+    at_once = 0
+    for _ in range(100):
+        answer = bench.execution.run(light("alone"))
+        if isinstance(answer, asyncio.Future):
+            await answer
+        else:
+            at_once += 1
+    assert at_once > 70
 
 
 class _SlowGate(threading.Semaphore):

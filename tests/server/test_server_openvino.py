@@ -1,5 +1,7 @@
 """OpenVINO as an engine: its two ways of calling, and the options that become parts of the graph."""
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,44 @@ def test_the_cheap_call_and_the_documented_one_agree(tmp_path: Path, monkeypatch
     monkeypatch.setattr(OpenVinoSlot, "_cheap", missing)
     assert np.array_equal(cheap, run(model, rows))
     assert cheap == pytest.approx(harness.iris_answer(rows), abs=1e-6)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_inference_stays_on_the_processors_that_it_was_given(tmp_path: Path) -> None:
+    """OpenVINO's threading library would set the thread's affinity to the whole machine, twice a call."""
+    model = load(harness.save(harness.iris(), tmp_path / "iris"))
+    given = {min(os.sched_getaffinity(0))}
+    begun, over = threading.Event(), threading.Event()
+    inside: list[int] = []
+
+    def infer() -> None:
+        os.sched_setaffinity(0, given)
+        slot = model.slot()
+        inside.append(threading.get_native_id())
+        begun.set()
+        for _ in range(2000):
+            slot.infer([(np.zeros(4, np.float32), (1, 4))])
+        over.set()
+
+    thread = threading.Thread(target=infer)
+    thread.start()
+    assert begun.wait(10)
+    seen = set()
+    while not over.is_set():
+        seen.add(frozenset(os.sched_getaffinity(inside[0])))
+    thread.join(10)
+    assert seen == {frozenset(given)}
+
+
+def test_a_shape_that_comes_again_and_one_that_does_not(tmp_path: Path) -> None:
+    model = load(harness.save(harness.iris((-1, 4)), tmp_path / "iris"))
+    slot = model.slot()
+    for rows in (1, 1, 3, 3, 2, 1, 5):
+        values = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4) + rows
+        [(answer, shape)] = slot.infer([(values.reshape(-1), values.shape)])
+        assert isinstance(answer, np.ndarray)
+        assert shape == harness.iris_answer(values).shape
+        assert answer.reshape(shape) == pytest.approx(harness.iris_answer(values), abs=1e-5)
 
 
 def test_an_answer_belongs_to_its_caller(tmp_path: Path) -> None:

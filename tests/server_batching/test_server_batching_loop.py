@@ -10,7 +10,7 @@ import pytest
 from openvino import opset13 as ops
 from tests.server import harness
 
-from skerry.server.batching import LoopBatches, Merging, Waiting, most_rows, rows_for_nothing, rows_within
+from skerry.server.batching import LoopBatches, Merging, Waiting, most_rows, rows_for_nothing, rows_of, rows_within
 from skerry.server.calls import InferCall
 from skerry.server.dataplane import DataPlane
 from skerry.server.engines import LoadedModel, Shape, Slot, Values
@@ -162,7 +162,7 @@ async def test_a_lone_client_does_not_wait_and_company_is_noticed() -> None:
     sizes: list[int] = []
     bench = Bench(Doubling(), Merging(32))
     call = InferCall(bench.served, InferRequest([Tensor("x", "FP32", (1, 2), np.zeros(2, np.float32))]))
-    batches = LoopBatches(asyncio.get_running_loop(), Merging(32), run)
+    batches = LoopBatches(asyncio.get_running_loop(), Merging(32), run, rows_of)
     at_once = 0
     for _ in range(100):
         at_once += batches.add(call) is None

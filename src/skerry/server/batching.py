@@ -8,6 +8,10 @@ That is only right when the rows do not know of each other. The first dimension 
 others fixed, and before anything is merged, the model is asked twice: rows together must give what they give alone.
 A softmax over the batch, or a first dimension that is a time, is found out in this way.
 
+Calls that must not be merged are collected all the same and run one behind the other: reading requests, calling the
+engine and writing answers are each more code than a processor's caches hold, and taking turns between the three with
+every request costs a third more than doing each for all requests of a turn.
+
 A lone client would only pay for waiting. After a while of turns with one request each, requests run at once, and one
 in a few still waits for the end of its turn, to notice when others have come.
 """
@@ -85,15 +89,23 @@ class Waiting:
 
 
 class LoopBatches:
-    """Collects what arrives in one turn of the event loop. `run` gets it, and settles every future."""
+    """Collects what arrives in one turn of the event loop. `run` gets it, and settles every future.
+
+    `size_of` says how much a call adds to a batch: its rows, or 1 where each runs by itself.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, merging: Merging, run: Callable[[list[Waiting], int], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        merging: Merging,
+        run: Callable[[list[Waiting], int], None],
+        size_of: Callable[[Feeds], int],
     ) -> None:
         self._loop = loop
         self._most = merging.rows
         self._delay = merging.delay_seconds
         self._run = run
+        self._size_of = size_of
         self._waiting: list[Waiting] = []
         self._rows = 0
         self._scheduled = False
@@ -111,7 +123,7 @@ class LoopBatches:
             self._passed += 1
             if self._passed % _PROBE:
                 return None
-        rows = rows_of(call.feeds)
+        rows = self._size_of(call.feeds)
         if not 0 < rows < self._most:
             return None
         if self._rows + rows > self._most:
@@ -142,6 +154,11 @@ class LoopBatches:
         rows, self._rows = self._rows, 0
         if waiting:
             self._run(waiting, rows)
+
+
+def one_of(_feeds: Feeds) -> int:
+    """What a call counts that runs by itself."""
+    return 1
 
 
 def rows_of(feeds: Feeds) -> int:
@@ -199,10 +216,11 @@ def outcomes(slot: Slot, calls: Sequence[Call]) -> Sequence[InferResponse | Exce
             return _run_together(slot, calls)
         except Exception as why:  # noqa: BLE001 - as below
             log.info("a batch failed; its requests run alone", requests=len(calls), error=type(why).__name__)
-    return [_outcome(slot, call) for call in calls]
+    return [outcome(slot, call) for call in calls]
 
 
-def _outcome(slot: Slot, call: Call) -> InferResponse | Exception:
+def outcome(slot: Slot, call: Call) -> InferResponse | Exception:
+    """Run one call; what goes wrong is its outcome."""
     try:
         return call.infer(slot)
     except Exception as why:  # noqa: BLE001 - a defect is one failed request

@@ -26,6 +26,7 @@ import numpy as np
 
 from skerry.server import log
 from skerry.server.batching import (
+    USUAL_ROWS,
     Call,
     LoopBatches,
     Merging,
@@ -34,6 +35,8 @@ from skerry.server.batching import (
     failure,
     has_free_rows,
     most_rows,
+    one_of,
+    outcome,
     outcomes,
     rows_for_nothing,
     rows_of,
@@ -109,10 +112,14 @@ class Execution:
         self._wait_time = metrics.wait_time
         self._merging = warm.merging
         self._merged_seconds = warm.merged_seconds
-        self._batches = LoopBatches(loop, warm.merging, self._run_turn) if warm.merging.rows > 1 else None
+        self._merges = warm.merging.rows > 1
+        if self._merges:
+            self._batches = LoopBatches(loop, warm.merging, self._run_turn, rows_of)
+        else:
+            self._batches = LoopBatches(loop, Merging(USUAL_ROWS), self._run_each, one_of)
         self._rows_in_threads = warm.merging.rows if warm.merges_in_threads else 1
         self._due: asyncio.TimerHandle | None = None
-        if self._batches is not None:
+        if self._merges:
             self._batch_sizes, self._queue_time = metrics.merging()
         metrics.streams.value = model.streams
         metrics.queue_size.value = self._slot_count
@@ -125,15 +132,13 @@ class Execution:
     @property
     def busy(self) -> bool:
         """Whether any inference waits or runs; one on the event loop is over before anybody can ask."""
-        collecting = self._batches is not None and self._batches.busy
-        return collecting or bool(self._waiting) or len(self._idle) < len(self._threads)
+        return self._batches.busy or bool(self._waiting) or len(self._idle) < len(self._threads)
 
     def run(self, call: Call) -> InferResponse | asyncio.Future[InferResponse]:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:
-            if self._batches is not None and (answer := self._batches.add(call)) is not None:
-                return answer
-            return self._run_here(call)
+            answer = self._batches.add(call)
+            return self._run_here(call) if answer is None else answer
         return self._enqueue(call)
 
     def _run_here(self, call: Call) -> InferResponse:
@@ -143,12 +148,27 @@ class Execution:
         took = perf_counter() - start
         self._inference_time.observe(took)
         self._wait_time.observe(0.0)
-        if self._batches is not None:
+        if self._merges:
             self._batch_sizes.observe(rows_of(call.feeds))
             self._queue_time.observe(0.0)
         if self._dissenting or took > 2 * INLINE_SECONDS:
             self._judge(took)
         return answer
+
+    def _run_each(self, waiting: list[Waiting], _count: int) -> None:
+        """Answer what arrived together, one behind the other; those who have left are passed over."""
+        assert self._loop_slot is not None
+        for each in waiting:
+            if each.future.done():
+                continue
+            start = perf_counter()
+            found = outcome(self._loop_slot, each.call)
+            took = perf_counter() - start
+            self._inference_time.observe(took)
+            self._wait_time.observe(start - each.since)
+            _settle(each.future, found)
+            if self._dissenting or took > 2 * INLINE_SECONDS:
+                self._judge(took)
 
     def _run_turn(self, waiting: list[Waiting], rows: int) -> None:
         """Answer what arrived together; those who have left are passed over."""
@@ -161,15 +181,12 @@ class Execution:
         answers = outcomes(self._loop_slot, calls)
         took = perf_counter() - start
         self._batch_sizes.observe(rows if len(wanted) == len(waiting) else sum(rows_of(call.feeds) for call in calls))
-        for each, outcome in zip(wanted, answers, strict=True):
+        for each, found in zip(wanted, answers, strict=True):
             waited = start - each.since
             self._inference_time.observe(took)
             self._wait_time.observe(waited)
             self._queue_time.observe(waited)
-            if isinstance(outcome, InferResponse):
-                each.future.set_result(outcome)
-            else:
-                each.future.set_exception(outcome)
+            _settle(each.future, found)
         if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
             self._judge(max(took - self._merged_seconds, 0))
 
@@ -264,8 +281,8 @@ class Execution:
                 if job.future.done():
                     job.outcome = _Abandoned()
             ready = [job for job in ready if job.outcome is None]
-            for job, outcome in zip(ready, outcomes(slot, [job.call for job in ready]), strict=True):
-                job.outcome = outcome
+            for job, found in zip(ready, outcomes(slot, [job.call for job in ready]), strict=True):
+                job.outcome = found
         finally:
             self._slots.put(slot)
         took = perf_counter() - start
@@ -282,7 +299,7 @@ class Execution:
             self._learn(ran[0].inferring / len(ran))
             if len(ran) == 1 and ran[0].call.light:
                 self._judge(ran[0].inferring)
-            if self._batches is not None:
+            if self._merges:
                 self._batch_sizes.observe(sum(job.rows or rows_of(job.call.feeds) for job in ran))
         for job in jobs:
             self._settle(job)
@@ -294,15 +311,12 @@ class Execution:
         if job.inferring:
             self._inference_time.observe(job.inferring)
             self._wait_time.observe(job.waited)
-            if self._batches is not None:
+            if self._merges:
                 self._queue_time.observe(job.waited)
         if job.future.done():
             return
         assert job.outcome is not None
-        if isinstance(job.outcome, Exception):
-            job.future.set_exception(job.outcome)
-        else:
-            job.future.set_result(job.outcome)
+        _settle(job.future, job.outcome)
 
     def _dispatch(self) -> None:
         """Give idle threads the oldest jobs that somebody still waits for."""
@@ -349,6 +363,13 @@ class Execution:
 
     def _count_active(self) -> None:
         self._metrics.active.value = min(self._slot_count, len(self._threads) - len(self._idle))
+
+
+def _settle(future: asyncio.Future[InferResponse], found: InferResponse | Exception) -> None:
+    if isinstance(found, Exception):
+        future.set_exception(found)
+    else:
+        future.set_result(found)
 
 
 def _prepared(job: _Job) -> Exception | None:

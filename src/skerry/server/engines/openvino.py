@@ -9,10 +9,14 @@ Three things here were chosen by measurement:
   called on them: 11 us instead of 16 to 89 us for the documented ways. It is reached by a name that is not
   documented, so each request object is tried once and falls back to the documented call.
 - Threads are not pinned to cores: two models on one machine would be pinned to the same ones, and it gains nothing.
+  OpenVINO is told so, and its threading library still sets the thread's affinity twice a call, to every core of the
+  machine: that costs half of what a small model does, and lets a server out of the cores that `taskset` or a unit's
+  `AllowedCPUs=` gave it. hwloc, which does it, binds nothing on what it believes to be another machine's topology.
 """
 
-# ruff: noqa: E402 - the converter must be shut out before the import
+# ruff: noqa: E402 - some things must be settled before the import
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +27,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # see the docstring
+os.environ.setdefault("HWLOC_THISSYSTEM", "0")  # the same
 
 import openvino as ov
 
@@ -259,22 +264,50 @@ class FixedSlot(OpenVinoSlot):
         return [(values.copy(), shape) for values, shape in self._results]
 
 
+class _Room:
+    """The tensor of one input, made anew when the shape changes."""
+
+    __slots__ = ("_array", "_index", "_kind", "_request", "_shape")
+
+    def __init__(self, request: ov.InferRequest, index: int) -> None:
+        self._request = request
+        self._index = index
+        self._kind = request.model_inputs[index].element_type
+        self._shape: Shape | None = None
+        self._array: Array
+
+    def fill(self, values: Values, shape: Shape) -> None:
+        if isinstance(values, list):
+            self._fill_with_strings(values, shape)
+            return
+        if shape != self._shape:
+            tensor = ov.Tensor(self._kind, ov.Shape(shape))
+            self._request.set_input_tensor(self._index, tensor)
+            self._array, self._shape = tensor.data.reshape(-1), shape
+        self._array[:] = values
+
+    def _fill_with_strings(self, values: list[bytes], shape: Shape) -> None:
+        tensor = ov.Tensor(self._kind, ov.Shape(shape))
+        if values:
+            tensor.bytes_data = np.array(values, np.bytes_).reshape(shape)
+        self._request.set_input_tensor(self._index, tensor)
+
+
 class VaryingSlot(OpenVinoSlot):
-    """For a model with strings, or shapes that vary: inputs are new tensors, outputs are asked for afterwards."""
+    """For a model with strings, or shapes that vary: outputs are asked for afterwards.
+
+    An input whose shape is that of the request before keeps its tensor: setting another one costs several times what
+    a small model does.
+    """
 
     def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
         super().__init__(request)
-        self._inputs = [(index, request.model_inputs[index].element_type) for _, index in inputs]
+        self._inputs = [_Room(request, index) for _, index in inputs]
         self._outputs = [(index, spec.datatype) for spec, index in outputs]
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
-        for (index, kind), (values, shape) in zip(self._inputs, inputs, strict=True):
-            tensor = ov.Tensor(kind, ov.Shape(shape))
-            if not isinstance(values, list):
-                tensor.data.reshape(-1)[:] = values
-            elif values:
-                tensor.bytes_data = np.array(values, np.bytes_).reshape(shape)
-            self._request.set_input_tensor(index, tensor)
+        for room, (values, shape) in zip(self._inputs, inputs, strict=True):
+            room.fill(values, shape)
         self.run()
         return [self._fetch(index, datatype) for index, datatype in self._outputs]
 
@@ -282,7 +315,8 @@ class VaryingSlot(OpenVinoSlot):
         tensor = self._request.get_output_tensor(index)
         if datatype == BYTES:
             return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
-        return tensor.data.flatten(), tuple(tensor.shape)
+        data: Array = tensor.data
+        return data.flatten(), data.shape  # the array's: the tensor's own takes longer than all the rest to convert
 
 
 class PaddedSlot(OpenVinoSlot):
