@@ -26,6 +26,9 @@ The last line of `--json` is one object:
 | `tiny_rest_batched_vs_kserve` | JSON, 32 connections, as shipped / KServe's server (with `--peers`) |
 | `tiny_grpc_vs_kserve` | gRPC, 8 connections, `--max_batch_size=1` / KServe's server (with `--peers`) |
 | `tiny_rest_vs_mlserver`, `tiny_grpc_vs_mlserver` | the same / MLServer (with `--peers`) |
+| `tiny_rest_vs_least`, `tiny_rest_batched_vs_least` | the same / a Python server that checks and counts nothing |
+| `least_vs_kserve` | that server / KServe's: what a Python server can gain here at all (with `--peers`) |
+| `tiny_cpu_us`, `least_cpu_us`, `echo_cpu_us` | CPU time a request, 8 connections: ours one by one, least, one that echoes |
 | `tiny_rest_per_s`, `tiny_rest_c32_per_s`, `tiny_grpc_per_s` | requests a second: JSON 8, 32, gRPC 8 connections |
 | `tiny_added_p50_ms` | median time of a request at one connection, less the engine's call |
 | `ready_s` | from the start of the process to the first 200 of /v2/health/ready, compiled model in the cache |
@@ -65,7 +68,7 @@ from benchmarks.model_server.load import (
     tensor_requests,
 )
 from benchmarks.model_server.report import Report, Tools, tools
-from benchmarks.model_server.servers import Server, serving, serving_kserve, serving_mlserver
+from benchmarks.model_server.servers import Server, serving, serving_kserve, serving_least, serving_mlserver
 
 
 class Files:
@@ -110,6 +113,10 @@ class Round:
         with serving(files.tiny, "--max_batch_size=1", grpc=True) as server:
             self._rest("tiny unbatched c8", server, files.tiny_json, 8)
             self._grpc("tiny grpc c8", server, files.tiny_message)
+        with serving_least(files.tiny / "1" / "model.xml") as server:
+            self._rest("least c8", server, files.tiny_json, 8)
+        with serving_least("echo") as server:
+            self._rest("echo c8", server, files.tiny_json, 8)
         if not peers:
             return
         with serving_kserve(files.tiny) as server:
@@ -188,6 +195,9 @@ _RATIOS = {
     "tiny_rest_vs_kserve": ("tiny unbatched c8", "kserve c8"),
     "tiny_rest_batched_vs_kserve": ("tiny json c32", "kserve c32"),
     "tiny_grpc_vs_kserve": ("tiny grpc c8", "kserve grpc c8"),
+    "tiny_rest_vs_least": ("tiny unbatched c8", "least c8"),
+    "tiny_rest_batched_vs_least": ("tiny json c32", "least c8"),
+    "least_vs_kserve": ("least c8", "kserve c8"),
     "tiny_rest_vs_mlserver": ("tiny unbatched c8", "mlserver c8"),
     "tiny_grpc_vs_mlserver": ("tiny grpc c8", "mlserver grpc c8"),
     "load_agreement_rest": ("tiny json c8 by python", "tiny json c8"),
@@ -201,6 +211,9 @@ def summary(report: Report) -> dict[str, float]:
         "tiny_rest_per_s": report.median("tiny json c8"),
         "tiny_rest_c32_per_s": report.median("tiny json c32"),
         "tiny_grpc_per_s": report.median("tiny grpc c8"),
+        "tiny_cpu_us": report.median("tiny unbatched c8 cpu"),
+        "least_cpu_us": report.median("least c8 cpu"),
+        "echo_cpu_us": report.median("echo c8 cpu"),
         "tiny_added_p50_ms": report.median("tiny json c1 p50") - report.median("tiny limit p50"),
         "ready_s": report.median("ready"),
         "rss_mib": max(report.figures["rss"]),

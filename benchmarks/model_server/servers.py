@@ -39,6 +39,10 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+# What the server sets for itself, for its peers too: the engine's call costs everybody the same.
+_SAME_CALL = {**os.environ, "HWLOC_THISSYSTEM": "0"}
+
+
 @contextmanager
 def serving(model: Path, *options: str, grpc: bool = False) -> Iterator[Server]:
     """Our server, ready."""
@@ -50,6 +54,15 @@ def serving(model: Path, *options: str, grpc: bool = False) -> Iterator[Server]:
     words += [f"--rest_bind_address={address[0]}", f"--rest_port={address[1]}", "--drain_seconds=0", *options]
     with running(words, address) as server:
         server.grpc = grpc_address
+        yield server
+
+
+@contextmanager
+def serving_least(what: Path | str) -> Iterator[Server]:
+    """The least that Python can do: with the file of a model, or `echo`."""
+    address = free_address()
+    words = [sys.executable, "-m", "benchmarks.model_server.least_peer", str(what), str(address[1])]
+    with running(words, address, directory=HERE.parents[1]) as server:
         yield server
 
 
@@ -117,11 +130,13 @@ def free_address() -> tuple[str, int]:
 
 
 @contextmanager
-def running(words: list[str], address: tuple[str, int], *, errors: int | None = None) -> Iterator[Server]:
+def running(
+    words: list[str], address: tuple[str, int], *, errors: int | None = None, directory: Path | None = None
+) -> Iterator[Server]:
     """A server on its core, ready; what it says is only worth reading when it fails."""
     with on_core(SERVER_CORE):
         start = time.perf_counter()
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, cwd=directory, env=_SAME_CALL)
     try:
         wait_until_ready(process, address)
         yield Server(process, address, time.perf_counter() - start)
