@@ -28,7 +28,7 @@ The last line of `--json` is one object:
 | `tiny_rest_vs_mlserver`, `tiny_grpc_vs_mlserver` | the same / MLServer (with `--peers`) |
 | `tiny_rest_vs_least`, `tiny_rest_batched_vs_least` | the same / a Python server that checks and counts nothing |
 | `least_vs_kserve` | that server / KServe's: what a Python server can gain here at all (with `--peers`) |
-| `tiny_cpu_us`, `least_cpu_us`, `echo_cpu_us` | CPU time a request, 8 connections: ours one by one, least, one that echoes |
+| `tiny_cpu_us`, `least_cpu_us`, `echo_cpu_us` | CPU time a request, 8 connections: one by one, least, an echo |
 | `tiny_rest_per_s`, `tiny_rest_c32_per_s`, `tiny_grpc_per_s` | requests a second: JSON 8, 32, gRPC 8 connections |
 | `tiny_added_p50_ms` | median time of a request at one connection, less the engine's call |
 | `ready_s` | from the start of the process to the first 200 of /v2/health/ready, compiled model in the cache |

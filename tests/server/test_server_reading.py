@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skerry.server.errors import InvalidRequest
 from skerry.server.rest import large
 from skerry.server.rest.plans import Plans
-from skerry.server.rest.reading import Encoding, read_flat, read_request
+from skerry.server.rest.reading import Encoding, read_request
 from skerry.server.tensors import DTYPES, InferRequest, Tensor, join_byte_strings
 
 NUMBERS = sorted(set(DTYPES) - {"BOOL"})
@@ -245,36 +245,6 @@ def test_both_parsers_agree_on_every_document(document: Any) -> None:
         ], encoding
 
     assert outcome(0) == outcome(1 << 60)
-
-
-@settings(deadline=None)  # the machine may be busy
-@given(documents(), st.sampled_from(sorted(DTYPES)))
-def test_the_short_way_agrees_with_the_long_one(document: Any, datatype: str) -> None:
-    text = json.dumps(document).encode()
-    if (flat := read_flat(text, datatype, 0.0)) is None:
-        return
-    request, encoding = read(text)
-    assert encoding == Encoding()
-    assert [(item.name, item.datatype, item.shape) for item in flat.inputs] == [
-        (item.name, item.datatype, item.shape) for item in request.inputs
-    ]
-    for one, other in zip(flat.inputs, request.inputs, strict=True):
-        assert numbers(one).tobytes() == numbers(other).tobytes()
-        assert numbers(one).dtype == numbers(other).dtype
-
-
-@pytest.mark.parametrize("datatype", NUMBERS)
-def test_the_plain_request_takes_the_short_way(datatype: str) -> None:
-    document = {"inputs": [tensor(datatype, [1, 2])]}
-    flat = read_flat(json.dumps(document).encode(), datatype, 0.0)
-    assert flat is not None
-    assert numbers(flat.inputs[0]).tolist() == [1, 2]
-
-
-def test_numbers_beyond_fp32_become_infinity_without_a_word() -> None:
-    text = json.dumps({"inputs": [tensor("FP32", [1e300])]}).encode()
-    assert read_flat(text, "FP32", 0.0) is None
-    assert numbers(read(text)[0].inputs[0]).tolist() == [float("inf")]
 
 
 # Headers that are not parsed again.

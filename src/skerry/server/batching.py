@@ -19,7 +19,7 @@ in a few still waits for the end of its turn, to notice when others have come.
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from skerry.server import log
 from skerry.server.engines import LoadedModel, Shape, Slot, Values
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.layouts import batch_position
-from skerry.server.tensors import DTYPES, Array, InferResponse, TensorSpec, element_count
+from skerry.server.tensors import DTYPES, Array, TensorSpec, element_count
 
 Feeds: TypeAlias = Sequence[tuple[Values, Shape]]
 
@@ -50,7 +50,12 @@ class Merging(msgspec.Struct, frozen=True):
     delay_seconds: float = 0.0
 
 
-class Call(Protocol):
+Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+"""What a call makes of the engine's results: an `InferResponse`, or whatever its transport writes."""
+
+
+class Call(Protocol[Answer_co]):
     """One inference, ready to run."""
 
     @property
@@ -63,9 +68,9 @@ class Call(Protocol):
     def prepare(self) -> None:
         """The work that needs no slot, such as decoding pictures."""
 
-    def infer(self, slot: Slot) -> InferResponse: ...
+    def infer(self, slot: Slot) -> Answer_co: ...
 
-    def respond(self, results: list[tuple[Values, Shape]]) -> InferResponse:
+    def respond(self, results: list[tuple[Values, Shape]]) -> Answer_co:
         """Make the answer of what the engine returned."""
 
 
@@ -82,7 +87,7 @@ class Waiting:
 
     __slots__ = ("call", "future", "since")
 
-    def __init__(self, call: Call, future: asyncio.Future[InferResponse]) -> None:
+    def __init__(self, call: Call[Any], future: asyncio.Future[Any]) -> None:
         self.call = call
         self.future = future
         self.since = perf_counter()
@@ -117,7 +122,7 @@ class LoopBatches:
         """Whether anybody waits for the end of a turn."""
         return bool(self._waiting)
 
-    def add(self, call: Call) -> asyncio.Future[InferResponse] | None:
+    def add(self, call: Call[Any]) -> asyncio.Future[Any] | None:
         """Return the future answer; None when the call is best run at once."""
         if self._alone >= _ALONE and not self._delay and not self._waiting:
             self._passed += 1
@@ -169,7 +174,7 @@ def rows_of(feeds: Feeds) -> int:
     return rows
 
 
-def _run_together(slot: Slot, calls: Sequence[Call]) -> list[InferResponse]:
+def _run_together(slot: Slot, calls: Sequence[Call[Any]]) -> list[Any]:
     """Run several calls as one. Raises what the engine raises: then nobody has an answer yet."""
     each = [call.feeds for call in calls]
     counts = [feeds[0][1][0] for feeds in each]
@@ -193,9 +198,7 @@ def _run_together(slot: Slot, calls: Sequence[Call]) -> list[InferResponse]:
     return _cut(calls, counts, total, results)
 
 
-def _cut(
-    calls: Sequence[Call], counts: list[int], total: int, results: list[tuple[Values, Shape]]
-) -> list[InferResponse]:
+def _cut(calls: Sequence[Call[Any]], counts: list[int], total: int, results: list[tuple[Values, Shape]]) -> list[Any]:
     answers = []
     row = 0
     widths = [len(values) // total for values, _ in results]
@@ -209,7 +212,7 @@ def _cut(
     return answers
 
 
-def outcomes(slot: Slot, calls: Sequence[Call]) -> Sequence[InferResponse | Exception]:
+def outcomes(slot: Slot, calls: Sequence[Call[Any]]) -> Sequence[Any | Exception]:
     """Run calls as one. When that fails each runs alone, so that only those fail whose fault it is."""
     if len(calls) > 1:
         try:
@@ -219,7 +222,7 @@ def outcomes(slot: Slot, calls: Sequence[Call]) -> Sequence[InferResponse | Exce
     return [outcome(slot, call) for call in calls]
 
 
-def outcome(slot: Slot, call: Call) -> InferResponse | Exception:
+def outcome(slot: Slot, call: Call[Any]) -> Any | Exception:
     """Run one call; what goes wrong is its outcome."""
     try:
         return call.infer(slot)

@@ -7,10 +7,12 @@ once or as a future, so that the fast case pays for no scheduling.
 import asyncio
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
 from skerry.server import log
+from skerry.server.batching import Answer, Call
 from skerry.server.calls import InferCall
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.model_metrics import Interface, Method
@@ -70,9 +72,20 @@ class DataPlane:
     def infer(
         self, served: ServedVersion, request: InferRequest, interface: Interface
     ) -> InferResponse | asyncio.Future[InferResponse]:
-        """Run an inference, now or soon."""
+        """Run an inference, now or soon; raises `InvalidRequest` for one that the model does not take."""
         try:
-            answer = served.execution.run(InferCall(served, request))
+            call = InferCall(served, request)
+        except ServingError:
+            self.count_failure(served, interface, "ModelInfer")
+            raise
+        return self.run(served, call, interface, request.received_at)
+
+    def run(
+        self, served: ServedVersion, call: Call[Answer], interface: Interface, received_at: float
+    ) -> Answer | asyncio.Future[Answer]:
+        """Run a call that was checked, and count how it ends."""
+        try:
+            answer = served.execution.run(call)
         except ServingError:
             self.count_failure(served, interface, "ModelInfer")
             raise
@@ -80,12 +93,12 @@ class DataPlane:
             self.count_failure(served, interface, "ModelInfer")
             log.exception("inference broke", model=served.name, error=type(why).__name__)
             raise InferenceFailed(f"Internal inference error - {type(why).__name__}: {why}") from None
-        if isinstance(answer, InferResponse):
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(partial(self._count, served, received_at, interface))
+        else:
             successes, times = served.metrics.inferred[interface]
             successes.value += 1
-            times.observe(perf_counter() - request.received_at)
-        else:
-            answer.add_done_callback(partial(self._count, served, request.received_at, interface))
+            times.observe(perf_counter() - received_at)
         return answer
 
     def count_failure(self, served: ServedVersion, interface: Interface, method: Method) -> None:
@@ -93,7 +106,7 @@ class DataPlane:
         served.metrics.fail[interface, method].value += 1
 
     def _count(
-        self, served: ServedVersion, received_at: float, interface: Interface, done: asyncio.Future[InferResponse]
+        self, served: ServedVersion, received_at: float, interface: Interface, done: asyncio.Future[Any]
     ) -> None:
         if done.cancelled() or done.exception() is not None:
             self.count_failure(served, interface, "ModelInfer")

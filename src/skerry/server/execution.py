@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ import numpy as np
 from skerry.server import log
 from skerry.server.batching import (
     USUAL_ROWS,
+    Answer,
     Call,
     LoopBatches,
     Merging,
@@ -46,7 +47,7 @@ from skerry.server.batching import (
 from skerry.server.engines import LoadedModel, Shape, Slot, UserCode, Values
 from skerry.server.errors import Overloaded, ServingError, TimedOut
 from skerry.server.model_metrics import VersionMetrics
-from skerry.server.tensors import BYTES, DTYPES, InferResponse, TensorSpec, element_count
+from skerry.server.tensors import BYTES, DTYPES, TensorSpec, element_count
 
 INLINE_SECONDS: Final = 200e-6
 _SMOOTHING: Final = 0.1
@@ -68,11 +69,11 @@ class _Job:
 
     __slots__ = ("call", "future", "inferring", "outcome", "rows", "submitted", "timer", "waited")
 
-    def __init__(self, call: Call, future: asyncio.Future[InferResponse], rows: int) -> None:
+    def __init__(self, call: Call[Any], future: asyncio.Future[Any], rows: int) -> None:
         self.call = call
         self.future = future
         self.rows = rows  # 0 where it must run alone
-        self.outcome: InferResponse | Exception | None = None
+        self.outcome: Any = None
         self.submitted = perf_counter()
         self.timer: asyncio.TimerHandle | None = None
         self.waited = 0.0
@@ -134,14 +135,14 @@ class Execution:
         """Whether any inference waits or runs; one on the event loop is over before anybody can ask."""
         return self._batches.busy or bool(self._waiting) or len(self._idle) < len(self._threads)
 
-    def run(self, call: Call) -> InferResponse | asyncio.Future[InferResponse]:
+    def run(self, call: Call[Answer]) -> Answer | asyncio.Future[Answer]:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:
             answer = self._batches.add(call)
             return self._run_here(call) if answer is None else answer
         return self._enqueue(call)
 
-    def _run_here(self, call: Call) -> InferResponse:
+    def _run_here(self, call: Call[Answer]) -> Answer:
         assert self._loop_slot is not None
         start = perf_counter()
         answer = call.infer(self._loop_slot)
@@ -190,7 +191,7 @@ class Execution:
         if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
             self._judge(max(took - self._merged_seconds, 0))
 
-    def _enqueue(self, call: Call) -> asyncio.Future[InferResponse]:
+    def _enqueue(self, call: Call[Answer]) -> asyncio.Future[Answer]:
         if not self._threads:
             self._start_threads()
         if len(self._waiting) >= self._limits.max_queue:
@@ -365,7 +366,7 @@ class Execution:
         self._metrics.active.value = min(self._slot_count, len(self._threads) - len(self._idle))
 
 
-def _settle(future: asyncio.Future[InferResponse], found: InferResponse | Exception) -> None:
+def _settle(future: asyncio.Future[Any], found: Any) -> None:
     if isinstance(found, Exception):
         future.set_exception(found)
     else:

@@ -217,26 +217,28 @@ class OpenVinoSlot:
 
     def __init__(self, request: ov.InferRequest) -> None:
         self._request = request
-        self._run: Callable[[], object] = self._untried
+        self._run: Callable[[], dict[Any, Array]] = self._untried
 
-    def run(self) -> None:
+    def run(self) -> list[Array]:
+        """Return the outputs in the model's order; the next run overwrites them."""
         try:
-            self._run()
+            return list(self._run().values())
         except RuntimeError as why:
             raise InferenceFailed(f"Internal inference error - {reason_of(why)}") from None
 
-    def _untried(self) -> None:
+    def _untried(self) -> dict[Any, Array]:
         """Take the cheap call where it exists; a failed inference is not held against it."""
         try:
             run = self._cheap()
-            run()
+            outputs = run()
         except (AttributeError, TypeError):
             log.warning("the cheap OpenVINO call is missing, using the documented one", openvino=ov.__version__)
             run = partial(self._request.infer, {}, share_inputs=True, share_outputs=True, decode_strings=False)
-            run()
+            outputs = run()
         self._run = run
+        return outputs
 
-    def _cheap(self) -> Callable[[], object]:
+    def _cheap(self) -> Callable[[], dict[Any, Array]]:
         """Inputs nothing (they are set), outputs shared (they are copied from where they are), strings not decoded."""
         return partial(super(ov.InferRequest, self._request).infer, {}, True, False)  # type: ignore[misc]
 
@@ -308,15 +310,15 @@ class VaryingSlot(OpenVinoSlot):
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for room, (values, shape) in zip(self._inputs, inputs, strict=True):
             room.fill(values, shape)
-        self.run()
-        return [self._fetch(index, datatype) for index, datatype in self._outputs]
+        found = self.run()
+        return [
+            self._strings(index) if datatype == BYTES else (found[index].flatten(), found[index].shape)
+            for index, datatype in self._outputs
+        ]
 
-    def _fetch(self, index: int, datatype: str) -> tuple[Values, Shape]:
+    def _strings(self, index: int) -> tuple[Values, Shape]:
         tensor = self._request.get_output_tensor(index)
-        if datatype == BYTES:
-            return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
-        data: Array = tensor.data
-        return data.flatten(), data.shape  # the array's: the tensor's own takes longer than all the rest to convert
+        return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
 
 
 class PaddedSlot(OpenVinoSlot):
@@ -344,19 +346,17 @@ class PaddedSlot(OpenVinoSlot):
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         rows = inputs[0][1][0]
-        if not 0 < rows <= self._rows or any(shape[0] != rows for _, shape in inputs):
+        if not 0 < rows <= self._rows or (len(inputs) > 1 and any(shape[0] != rows for _, shape in inputs)):
             return self._other.infer(inputs)
         for room, (values, _) in zip(self._rooms, inputs, strict=True):
             room[: len(values)] = values
         try:
-            self.run()
+            found = self.run()
         except InferenceFailed:
             self._clear()  # or what the engine cannot bear would stay for the next request
             raise
-        fetch = self._request.get_output_tensor
         return [
-            (fetch(index).data.reshape(-1)[: rows * width].copy(), (rows, *tail))
-            for index, width, tail in self._outputs
+            (found[index].reshape(-1)[: rows * width].copy(), (rows, *tail)) for index, width, tail in self._outputs
         ]
 
     def _clear(self) -> None:

@@ -33,8 +33,9 @@ from skerry.server.repository_control import Repository
 from skerry.server.rest import repository_api, uploads, v1
 from skerry.server.rest.compression import Inflating
 from skerry.server.rest.failures import response_of
+from skerry.server.rest.plain import PlainCall, PlainVersion, can_be_plain, is_short
 from skerry.server.rest.plans import Plans
-from skerry.server.rest.reading import JSON_ONLY, Encoding, read_flat, read_request
+from skerry.server.rest.reading import JSON_ONLY, Encoding, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
@@ -45,6 +46,8 @@ _INTERFACE: Final = "REST"
 _LIVE: Final = b'{"live":true}'
 _READY: Final = b'{"ready":true}'
 _MAX_BODY: Final = 128 << 20
+_HEADER_LENGTH: Final = b"inference-header-content-length"
+_CONTENT_TYPE: Final = b"content-type"
 
 
 class Application:
@@ -109,33 +112,45 @@ class Application:
 
     def _infer(self, request: Request, route: Route, received_at: float) -> Response | Later:
         served = self._plane.find(route.model, route.version)
+        if (call := _plain(request, served)) is not None:
+            answer = self._plane.run(served, call, _INTERFACE, received_at)
+            return Response(200, answer) if isinstance(answer, bytes) else Later(answer, _render_plain)
         try:
             inference, encoding = self._read(request, served, received_at)
         except ServingError:
             self._plane.count_failure(served, _INTERFACE, "ModelInfer")
             raise
-        answer = self._plane.infer(served, inference, _INTERFACE)
-        if isinstance(answer, InferResponse):
-            return write_response(answer, encoding)
-        return Later(answer, partial(_render, encoding))
+        found = self._plane.infer(served, inference, _INTERFACE)
+        if isinstance(found, InferResponse):
+            return write_response(found, encoding)
+        return Later(found, partial(_render, encoding))
 
     def _read(self, request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
         headers = request.headers
         body = request.body
-        header_length = headers.get(b"inference-header-content-length")
+        header_length = headers.get(_HEADER_LENGTH)
         if header_length is None:
-            if headers.get(b"content-type", b"").startswith(uploads.KINDS):
+            if headers.get(_CONTENT_TYPE, b"").startswith(uploads.KINDS):
                 upload = uploads.read_upload(request, served, received_at)
                 if upload is not None:
                     return upload, JSON_ONLY
-            if (flat := read_flat(body, served.common_datatype, received_at)) is not None:
-                return flat, JSON_ONLY
             return read_request(body, None, received_at, missing=served.tabular is not None)
         if (planned := self._plans.read(body, header_length, received_at)) is not None:
             return planned
         inference, encoding = read_request(body, header_length, received_at, missing=served.tabular is not None)
         self._plans.remember(body, header_length, inference, encoding)
         return inference, encoding
+
+
+def _plain(request: Request, served: ServedVersion) -> PlainCall | None:
+    """Read a request the short way, if it is one for that."""
+    headers, body = request.headers, request.body
+    if not is_short(body) or _HEADER_LENGTH in headers or headers.get(_CONTENT_TYPE, b"").startswith(uploads.KINDS):
+        return None
+    plain = served.notes.get(PlainVersion, served)
+    if plain is served:
+        plain = served.notes[PlainVersion] = PlainVersion(served) if can_be_plain(served) else None
+    return None if plain is None else plain.read(body)
 
 
 def _openapi(_request: Request, _route: Route) -> Response:
@@ -152,5 +167,12 @@ def server_metadata() -> dict[str, Any]:
 def _render(encoding: Encoding, done: "asyncio.Future[InferResponse]") -> Response:
     try:
         return write_response(done.result(), encoding)
+    except ServingError as why:
+        return response_of(why)
+
+
+def _render_plain(done: "asyncio.Future[bytes]") -> Response:
+    try:
+        return Response(200, done.result())
     except ServingError as why:
         return response_of(why)

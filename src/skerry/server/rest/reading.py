@@ -6,9 +6,8 @@ Binary tensors are not copied: their values are views on the body.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from math import prod
-from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,18 +20,16 @@ _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
 _MOST_NESTED: Final = 100
 _MOST_DIGITS: Final = 18
 _FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
-_NOT_FLAT: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-Values = TypeVar("Values")
 Parameters: TypeAlias = dict[str, str | bool | int | float]
-_Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Input(msgspec.Struct):
     """An input as written; its data are left as text until the datatype is known."""
 
     name: str
-    shape: list[_Size]
+    shape: list[Size]
     datatype: str
     parameters: Parameters = {}
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -72,7 +69,7 @@ _decode_body: Final = msgspec.json.Decoder(Body).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
 
-def _element(datatype: str) -> Any:
+def element_type(datatype: str) -> Any:
     """What an element of JSON data may be. msgspec knows no bounds beyond 64 bits; NumPy checks those."""
     match datatype:
         case "BOOL":
@@ -85,68 +82,10 @@ def _element(datatype: str) -> Any:
     return Annotated[int, msgspec.Meta(ge=int(bounds.min), le=int(bounds.max))]
 
 
-class _FlatInput(msgspec.Struct, Generic[Values], gc=False):
-    """An input without anything that is optional: nearly every one."""
-
-    name: str
-    shape: list[_Size]
-    datatype: str
-    data: Values
-    parameters: Parameters | None = None
-
-
-class _FlatBody(msgspec.Struct, Generic[Values], gc=False):
-    """A request whose data are flat lists of one type."""
-
-    inputs: Annotated[list[_FlatInput[Values]], msgspec.Meta(min_length=1)]
-    outputs: list[Output] | None = None
-    id: str = ""
-    parameters: Parameters | None = None
-
-
-_LISTS: Final[dict[str, Any]] = {BYTES: list[str]} | {name: list[_element(name)] for name in DTYPES}  # type: ignore[misc]
-
-
-def _flat_decoder(datatype: str) -> Callable[[bytes], _FlatBody[Any]]:
-    kind = _element(datatype)
-    if kind is float:  # what would become infinity goes the long way
-        bound = float(np.finfo(DTYPES[datatype]).max)
-        kind = Annotated[float, msgspec.Meta(ge=-bound, le=bound)]
-    decoder: Any = msgspec.json.Decoder(_FlatBody[list[kind]])  # type: ignore[valid-type]
-    found: Callable[[bytes], _FlatBody[Any]] = decoder.decode
-    return found
+_LISTS: Final[dict[str, Any]] = {BYTES: list[str]} | {name: list[element_type(name)] for name in DTYPES}  # type: ignore[misc]
 
 
 _DECODERS: Final = {name: msgspec.json.Decoder(kind).decode for name, kind in _LISTS.items()}
-_FLAT_DECODERS: Final = {name: _flat_decoder(name) for name in DTYPES}
-
-
-def read_flat(body: bytes, datatype: str, received_at: float) -> InferRequest | None:
-    """Read a small request of the plainest kind in one pass; None sends any other, and every faulty one, the long way.
-
-    `datatype` is that of all of the model's inputs: knowing it before is what makes one pass enough.
-    """
-    decode = _FLAT_DECODERS.get(datatype)
-    if decode is None or len(body) >= large.WORTHWHILE:
-        return None
-    try:
-        parsed = decode(body)
-    except _NOT_FLAT:
-        return None
-    if parsed.outputs or parsed.id or parsed.parameters:
-        return None
-    dtype = DTYPES[datatype]
-    tensors = []
-    for item in parsed.inputs:
-        data = item.data
-        if item.datatype != datatype or item.parameters or prod(item.shape) != len(data):
-            return None
-        try:
-            values = np.array(data, dtype)
-        except OverflowError:
-            return None
-        tensors.append(Tensor(item.name, datatype, tuple(item.shape), values))
-    return InferRequest(tensors, [], received_at)
 
 
 def read_request(

@@ -6,20 +6,16 @@ tensors when its turn has come, and for its answer when the engine is done, alon
 """
 
 import asyncio
-import copy
 from time import perf_counter
-from typing import Final
-from weakref import WeakKeyDictionary
+from typing import Any, Final, Generic
 
-from skerry.server.batching import Call, Feeds
+from skerry.server.batching import Answer, Call, Feeds
 from skerry.server.dataplane import DataPlane
 from skerry.server.engines import Shape, Slot, Values
-from skerry.server.execution import Execution
 from skerry.server.http.messages import Handler, Later, Request, Response
 from skerry.server.model_metrics import Interface
 from skerry.server.registry import Registry, ServedVersion
 from skerry.server.rest.routes import TEMPLATES, Endpoint, Routes
-from skerry.server.tensors import InferRequest, InferResponse
 from skerry.server.tracing.exporter import Exporter
 from skerry.server.tracing.settings import TraceSettings, sampled_by_ratio
 from skerry.server.tracing.span import Context, Span, SpanKind, current, new_id, read_context
@@ -96,12 +92,12 @@ class TracedHandler:
             self._tracer.end(span, "the client has left")
 
 
-class _TracedCall:
+class _TracedCall(Generic[Answer]):
     """Stands in for a call and remembers when it was asked for what."""
 
     __slots__ = ("_call", "ended", "started", "submitted")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call[Answer]) -> None:
         self._call = call
         self.submitted = perf_counter()
         self.started = self.ended = 0.0
@@ -119,33 +115,16 @@ class _TracedCall:
     def prepare(self) -> None:
         self._call.prepare()
 
-    def infer(self, slot: Slot) -> InferResponse:
+    def infer(self, slot: Slot) -> Answer:
         self.started = perf_counter()
         try:
             return self._call.infer(slot)
         finally:
             self.ended = perf_counter()
 
-    def respond(self, results: "list[tuple[Values, Shape]]") -> InferResponse:
+    def respond(self, results: "list[tuple[Values, Shape]]") -> Answer:
         self.ended = perf_counter()
         return self._call.respond(results)
-
-
-class _TracedExecution:
-    """Stands in for the execution of a version."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-        self._last: _TracedCall | None = None
-
-    def run(self, call: Call) -> "InferResponse | asyncio.Future[InferResponse]":
-        self._last = _TracedCall(call)
-        return self._execution.run(self._last)
-
-    def last(self) -> _TracedCall | None:
-        """The call that ran last; once."""
-        call, self._last = self._last, None
-        return call
 
 
 class TracedPlane(DataPlane):
@@ -154,33 +133,24 @@ class TracedPlane(DataPlane):
     def __init__(self, registry: Registry, tracer: Tracer) -> None:
         super().__init__(registry)
         self._exporter = tracer.exporter
-        self._twins: WeakKeyDictionary[ServedVersion, tuple[ServedVersion, _TracedExecution]] = WeakKeyDictionary()
 
-    def infer(
-        self, served: ServedVersion, request: InferRequest, interface: Interface
-    ) -> "InferResponse | asyncio.Future[InferResponse]":
-        """Run an inference, with spans if its request has one."""
+    def run(
+        self, served: ServedVersion, call: Call[Answer], interface: Interface, received_at: float
+    ) -> "Answer | asyncio.Future[Answer]":
+        """Run a call, with spans if its request has one."""
         span = current.get()
         if span is None:
-            return super().infer(served, request, interface)
-        twin, execution = self._twin(served)
+            return super().run(served, call, interface, received_at)
         span.attributes |= {"skerry.model.name": served.name, "skerry.model.version": served.version}
-        answer = super().infer(twin, request, interface)
-        if (call := execution.last()) is not None:
-            if isinstance(answer, InferResponse):
-                self._ended(span, call)
-            else:
-                answer.add_done_callback(lambda _done: self._ended(span, call))
+        traced = _TracedCall(call)
+        answer = super().run(served, traced, interface, received_at)
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(lambda _done: self._ended(span, traced))
+        else:
+            self._ended(span, traced)
         return answer
 
-    def _twin(self, served: ServedVersion) -> tuple[ServedVersion, _TracedExecution]:
-        if (known := self._twins.get(served)) is None:
-            twin, execution = copy.copy(served), _TracedExecution(served.execution)
-            twin.execution = execution  # type: ignore[assignment]
-            known = self._twins[served] = (twin, execution)
-        return known
-
-    def _ended(self, span: Span, call: _TracedCall) -> None:
+    def _ended(self, span: Span, call: _TracedCall[Any]) -> None:
         now = perf_counter()
         started, ended = call.started or now, call.ended or now
         if call.ended:
