@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.cluster.store import Event, Expired, Key, Missing, NotEmpty, Store, StoreFailed, Watcher
+from skerry.cluster.store import Event, Expired, Keep, Key, Missing, NotEmpty, Store, StoreFailed, Watcher
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_the_queue_of_a_reader_that_never_reads_stays_small(store: Store) 
 
 
 async def test_a_reader_that_falls_behind_the_history_is_told(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "store.db", history=50)
+    store = Store.open(tmp_path / "store.db", keep=Keep(writes=50))
     watcher = store.watch("/pods", None, store.version)
     await store.create(key("p0"), pod("x"))
     assert (await following(watcher)).key.name == "p0"

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from skerry.cluster.store.ceiling import Ceiling
+from skerry.cluster.store.compaction import Keep
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
-from skerry.cluster.store.schema import connect, prepare
+from skerry.cluster.store.schema import SCHEMA_VERSION, check_quickly, connect, make_tables, schema_of
 from skerry.cluster.store.watcher import Watcher
 from skerry.cluster.store.writer import Write, Writer
 
-_HISTORY: Final = 2_000
+_KEEP: Final = Keep()
 _PIECE: Final = 256
 
 
@@ -38,8 +40,8 @@ class Store:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, *, history: int = _HISTORY) -> "Store":
-        """Open or make the database; `history` is how many past writes watches can resume from.
+    def open(cls, path: Path, *, keep: Keep = _KEEP, checked: bool = False) -> "Store":
+        """Open or make the database; `keep` is what watches can resume from, `checked` says that its structure is.
 
         Raises `StoreFailed` when the file is damaged or cannot be written.
         """
@@ -47,9 +49,9 @@ class Store:
         with contextlib.ExitStack() as undo:
             try:
                 writing = undo.enter_context(contextlib.closing(connect(path)))
-                prepare(writing, path)
+                prepare(writing, path, checked=checked)
                 reader = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
-                store = cls(Writer(path, writing, loop, history), reader, loop)
+                store = cls(Writer(path, writing, loop, keep), reader, loop)
             except (sqlite3.Error, OSError) as error:
                 raise StoreFailed(f"cannot open the database {path}: {error}") from error
             undo.pop_all()
@@ -162,9 +164,10 @@ class Store:
         self.check_kept(since)
         # Only up to what was published: later rows reach the watcher through `_publish`, once.
         rows = self._read(
-            "SELECT version, type, resource, namespace, name, data, previous FROM history"
-            " WHERE version > ? AND version <= ? AND resource = ? AND namespace = ifnull(?, namespace)"
-            " ORDER BY version LIMIT ?",
+            "SELECT h.version, h.type, h.resource, h.namespace, h.name, h.data, ifnull(h.previous, b.data)"
+            " FROM history h LEFT JOIN history b ON b.version = h.before"
+            " WHERE h.version > ? AND h.version <= ? AND h.resource = ? AND h.namespace = ifnull(?, h.namespace)"
+            " ORDER BY h.version LIMIT ?",
             since,
             self._published,
             resource,
@@ -202,3 +205,17 @@ class Store:
             return self._reader.execute(query, arguments)
         except sqlite3.Error as error:
             raise StoreFailed(f"cannot read the database: {error}") from error
+
+
+def prepare(connection: sqlite3.Connection, path: Path, *, checked: bool) -> None:
+    """Fill an empty file; check one that is not.
+
+    Raises `sqlite3.DatabaseError`: it is damaged, or has another schema (`recovery.recover` brings an older one forward).
+    """
+    found = schema_of(connection)
+    if found == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        make_tables(connection, path, max(1, Ceiling(path).value))
+    elif found != SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"the database has schema {found}, not {SCHEMA_VERSION}")
+    elif not checked:
+        check_quickly(connection, path)

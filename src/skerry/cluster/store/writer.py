@@ -7,6 +7,7 @@ that got its answer can never be overtaken by its own event.
 """
 
 import contextlib
+import errno
 import queue
 import sqlite3
 import threading
@@ -18,13 +19,27 @@ from typing import Any, Final
 
 import msgspec
 
-from skerry.cluster.store.objects import AlreadyExists, Conflict, Event, Key, Missing, NotEmpty, StoreError, StoreFailed
+from skerry.cluster.store import checksums
+from skerry.cluster.store.ceiling import Ceiling
+from skerry.cluster.store.compaction import Keep, compact, give_back
+from skerry.cluster.store.failpoints import reach
+from skerry.cluster.store.objects import (
+    AlreadyExists,
+    Conflict,
+    Event,
+    Key,
+    Missing,
+    NotEmpty,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+)
+from skerry.cluster.store.schema import mark
 from skerry.kit.log import logger
 
 log = logger(__name__)
 
 _BATCH: Final = 64
-_COMPACT_EVERY: Final = 500
 _ANY_OF_NAMESPACE: Final = "SELECT 1 FROM objects WHERE namespace=? LIMIT 1"
 
 Publish = Callable[[list[Event]], None]
@@ -46,13 +61,15 @@ class Write:
 class Writer:
     """Owns the writing connection and its thread, which outlives every failure until `stop`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, loop: AbstractEventLoop, keep_history: int) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, loop: AbstractEventLoop, keep: Keep) -> None:
         self._path = path
         self._connection = connection
         self._loop = loop
-        self._keep_history = keep_history
+        self._keep = keep
+        self._ceiling = Ceiling(path)
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._since_compaction = 0
+        self._writes = keep.due_writes  # since the last compaction; the last daemon's count is not known
+        self._bytes = 0
         self._publish: Publish
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -99,39 +116,49 @@ class Writer:
                 log.exception("store batch failed")
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            failure = StoreFailed(f"cannot write to {self._path}: {error}")
+            failure = self._failure(error)
             events, answers = [], [(write.answer, failure) for write in batch]
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who could be told
             self._loop.call_soon_threadsafe(self._deliver, events, answers)
+        with contextlib.suppress(sqlite3.Error):  # nobody waits for it, and it is tried again after the next batch
+            if events and give_back(connection):
+                reach("vacuum.done")
+
+    def _failure(self, error: Exception) -> StoreFailed:
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
+            isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        )
+        if full:
+            return StoreFull(f"cannot write to {self._path}: {error}; make room on its disk")
+        return StoreFailed(f"cannot write to {self._path}: {error}")
 
     def _transaction(self, connection: sqlite3.Connection, batch: list[Write]) -> tuple[list[Event], list[Answer]]:
         events: list[Event] = []
         answers: list[Answer] = []
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("SELECT value FROM marks WHERE name='version'").fetchone()[0]
+        version, compacted = mark(connection, "version"), mark(connection, "compacted")
+        self._ceiling.cover(version + len(batch))
+        reach("writer.begun")
         for write in batch:
             try:
-                event = _apply(connection, write, version + 1)
+                event = _apply(connection, write, version + 1, compacted)
             except StoreError as error:
                 answers.append((write.answer, error))
             else:
                 version += 1
                 events.append(event)
                 answers.append((write.answer, event.data))
+        reach("writer.changed")
         connection.execute("UPDATE marks SET value=? WHERE name='version'", (version,))
-        compacted = self._compact(connection, version, len(events))
+        writes, size = self._writes + len(events), self._bytes + sum(len(event.data) for event in events)
+        if writes >= self._keep.due_writes or size >= self._keep.due_bytes:
+            compact(connection, version, self._keep)
+            writes = size = 0
+            reach("writer.compacted")
         connection.execute("COMMIT")
-        self._since_compaction = 0 if compacted else self._since_compaction + len(events)
+        reach("writer.committed")
+        self._writes, self._bytes = writes, size
         return events, answers
-
-    def _compact(self, connection: sqlite3.Connection, version: int, writes: int) -> bool:
-        if self._since_compaction + writes < _COMPACT_EVERY:
-            return False
-        oldest = version - self._keep_history
-        if oldest > 1:
-            connection.execute("DELETE FROM history WHERE version <= ?", (oldest,))
-            connection.execute("UPDATE marks SET value=max(value, ?) WHERE name='compacted'", (oldest,))
-        return True
 
     def _deliver(self, events: list[Event], answers: list[Answer]) -> None:
         self._publish(events)
@@ -144,10 +171,10 @@ class Writer:
                 future.set_result(result)
 
 
-def _apply(connection: sqlite3.Connection, write: Write, version: int) -> Event:
+def _apply(connection: sqlite3.Connection, write: Write, version: int, compacted: int) -> Event:
     """Make one change; an error leaves the transaction as it was."""
     key = write.key
-    previous = _checked(connection, write)
+    before, previous = _checked(connection, write)
     if write.object is None:
         assert previous is not None
         event = Event(version, "DELETED", key, _encoded(key, msgspec.json.decode(previous), version), previous)
@@ -155,15 +182,19 @@ def _apply(connection: sqlite3.Connection, write: Write, version: int) -> Event:
     else:
         data = _encoded(key, write.object, version)
         event = Event(version, "ADDED" if write.create else "MODIFIED", key, data, previous)
-        connection.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?)", (*key, version, data))
+        total = checksums.of_object(key, version, data)
+        connection.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?)", (*key, version, data, total))
+    # The write that made the state before is in the history, unless that ends after it.
+    kept = previous if before is not None and before <= compacted else None
+    total = checksums.of_write(version, event.type, key, event.data, before, kept)
     connection.execute(
-        "INSERT INTO history VALUES (?,?,?,?,?,?,?)", (version, event.type, *key, event.data, event.previous)
+        "INSERT INTO history VALUES (?,?,?,?,?,?,?,?,?)", (version, event.type, *key, event.data, before, kept, total)
     )
     return event
 
 
-def _checked(connection: sqlite3.Connection, write: Write) -> bytes | None:
-    """Return the present state of the object, after checking that the write may change it."""
+def _checked(connection: sqlite3.Connection, write: Write) -> tuple[int | None, bytes | None]:
+    """Return the present version and state of the object, after checking that the write may change it."""
     key = write.key
     row = connection.execute(
         "SELECT version, data FROM objects WHERE resource=? AND namespace=? AND name=?", key
@@ -176,7 +207,7 @@ def _checked(connection: sqlite3.Connection, write: Write) -> bytes | None:
         raise Conflict(key)
     if write.empty is not None and connection.execute(_ANY_OF_NAMESPACE, (write.empty,)).fetchone():
         raise NotEmpty(f"namespace {write.empty} is not empty")
-    return row[1] if row else None
+    return row or (None, None)
 
 
 def _encoded(key: Key, item: dict[str, Any], version: int) -> bytes:
