@@ -32,7 +32,7 @@ NAMES: Final = (
 
 def reach(name: str) -> None:
     """End the process here if this place and this time are the ones that were asked for."""
-    if _WANTED == name:
+    if name == _WANTED:
         _die()
 
 

@@ -210,7 +210,7 @@ class Store:
 def prepare(connection: sqlite3.Connection, path: Path, *, checked: bool) -> None:
     """Fill an empty file; check one that is not.
 
-    Raises `sqlite3.DatabaseError`: it is damaged, or has another schema (`recovery.recover` brings an older one forward).
+    Raises `sqlite3.DatabaseError`: it is damaged, or has another schema; `recovery.recover` helps both.
     """
     found = schema_of(connection)
     if found == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
