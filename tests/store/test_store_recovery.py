@@ -7,10 +7,8 @@ comes back unnamed; and versions go on above everything that was given out.
 
 import asyncio
 import json
-import os
 import random
 import shutil
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from skerry.cluster.store import Expired, Keep, Key, Store, StoreFailed, recovery
+from skerry.cluster.store import Expired, Keep, Key, Store
 from skerry.cluster.store.copies import Copies
 from skerry.cluster.store.recovery import Finding, recover
 

@@ -44,6 +44,10 @@ class Paths:
         return self.state / "daemon.json"
 
     @property
+    def health(self) -> Path:
+        return self.state / "health.json"
+
+    @property
     def daemon_log(self) -> Path:
         return self.log / "daemon.log"
 

@@ -15,6 +15,7 @@ that wait together, so sixteen clients share one flush. Readers see the last com
 """
 
 from skerry.cluster.store.compaction import Keep
+from skerry.cluster.store.keeper import Keeper
 from skerry.cluster.store.objects import (
     AlreadyExists,
     Conflict,
@@ -27,6 +28,7 @@ from skerry.cluster.store.objects import (
     StoreFailed,
     StoreFull,
 )
+from skerry.cluster.store.recovery import Finding, recover
 from skerry.cluster.store.store import Listing, Store
 from skerry.cluster.store.watcher import Watcher
 
@@ -35,7 +37,9 @@ __all__ = [
     "Conflict",
     "Event",
     "Expired",
+    "Finding",
     "Keep",
+    "Keeper",
     "Key",
     "Listing",
     "Missing",
@@ -45,4 +49,5 @@ __all__ = [
     "StoreFailed",
     "StoreFull",
     "Watcher",
+    "recover",
 ]

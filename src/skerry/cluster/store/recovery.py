@@ -33,7 +33,7 @@ from skerry.cluster.store.place import Place, install, keep_incoming, stage
 from skerry.cluster.store.schema import SCHEMA_VERSION, NewerSchema, check_quickly, connect, mark, schema_of
 from skerry.kit import files
 
-Reason = Literal["StoreRestored", "StoreDamaged", "StoreMigrated", "StoreLost"]
+Reason = Literal["StoreRestored", "StoreDamaged", "StoreMigrated", "StoreLost", "StoreReadOnly"]
 
 _NAMED: Final = 10  # objects that a message names; the report beside the damaged file names all
 _DISK: Final = frozenset(
@@ -42,7 +42,11 @@ _DISK: Final = frozenset(
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What the recovery did, for people. StoreRestored: all is there; StoreDamaged: something is lost."""
+    """What was found and done, for people.
+
+    StoreRestored: it was damaged, and all is there. StoreDamaged: something is lost. StoreLost: there was no database.
+    StoreReadOnly: the disk refuses writes at present.
+    """
 
     reason: Reason
     message: str

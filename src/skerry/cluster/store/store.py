@@ -10,7 +10,9 @@ from typing import Any, Final, NamedTuple
 from skerry.cluster.store.ceiling import Ceiling
 from skerry.cluster.store.compaction import Keep
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
+from skerry.cluster.store.recovery import Finding, is_disk
 from skerry.cluster.store.schema import SCHEMA_VERSION, check_quickly, connect, make_tables, schema_of
+from skerry.cluster.store.snapshot import snapshot
 from skerry.cluster.store.watcher import Watcher
 from skerry.cluster.store.writer import Write, Writer
 
@@ -27,15 +29,23 @@ class Listing(NamedTuple):
     remaining: int
 
 
+class _Connections(NamedTuple):
+    writing: sqlite3.Connection | None
+    reading: sqlite3.Connection
+
+
 class Store:
     """One SQLite file. Make it with `Store.open`, in the event loop that will use it."""
 
-    def __init__(self, writer: Writer, reader: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self._reader = reader
-        self._loop = loop
+    def __init__(self, path: Path, connections: "_Connections", keep: Keep, trouble: str = "") -> None:
+        self._path = path
+        self._reader = connections.reading
+        self._loop = asyncio.get_running_loop()
         self._watchers: set[Watcher] = set()
         self._published = self._mark("version")
-        self._writer = writer
+        self._findings: list[Finding] = []
+        self._writer = Writer(path, connections.writing, self._loop, keep, self._reopened)
+        self._writer.trouble = trouble
         self._writer.start(self._publish)
         self._closed = False
 
@@ -45,17 +55,21 @@ class Store:
 
         Raises `StoreFailed` when the file is damaged or cannot be written.
         """
-        loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as undo:
             try:
                 writing = undo.enter_context(contextlib.closing(connect(path)))
                 prepare(writing, path, checked=checked)
-                reader = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
-                store = cls(Writer(path, writing, loop, keep), reader, loop)
+                reading = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
+                store = cls(path, _Connections(writing, reading), keep)
             except (sqlite3.Error, OSError) as error:
                 raise StoreFailed(f"cannot open the database {path}: {error}") from error
             undo.pop_all()
         return store
+
+    @classmethod
+    def open_for_reading(cls, path: Path, why: str, *, keep: Keep = _KEEP) -> "Store":
+        """Serve what there is from memory while the disk does not let itself be written; writes try it again."""
+        return cls(path, _Connections(None, snapshot(path)), keep, why)
 
     def close(self) -> None:
         """Commit what waits, end all watches, close the file."""
@@ -76,6 +90,20 @@ class Store:
     def committed(self) -> int:
         """The resourceVersion of the last write; watchers may hear of it a moment later."""
         return self._mark("version")
+
+    @property
+    def trouble(self) -> str:
+        """Why the disk refuses writes at present, "" when it does not."""
+        return self._writer.trouble
+
+    def findings(self) -> list[Finding]:
+        """Take what repairs have found since the last call."""
+        taken, self._findings = self._findings, []
+        return taken
+
+    def repair(self) -> None:
+        """Have the database looked at, and mended if it is damaged."""
+        self._writer.repair()
 
     def get(self, key: Key) -> bytes | None:
         """Return the object.
@@ -192,6 +220,18 @@ class Store:
             for watcher in self._watchers:
                 watcher.offer(event)
 
+    def _reopened(self, findings: list[Finding]) -> None:
+        """The writer has a new connection, and perhaps another file: read from it, and let all watches begin anew."""
+        with contextlib.suppress(sqlite3.Error):
+            reading = connect(self._path, readonly=True)
+            self._reader.close()
+            self._reader = reading
+        if findings:
+            self._findings += findings
+            self._published = self._mark("version")
+            for watcher in list(self._watchers):
+                watcher.close()
+
     def _mark(self, name: str) -> int:
         value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
         return value
@@ -204,6 +244,8 @@ class Store:
         try:
             return self._reader.execute(query, arguments)
         except sqlite3.Error as error:
+            if not self._closed and not is_disk(error):
+                self._writer.repair()
             raise StoreFailed(f"cannot read the database: {error}") from error
 
 

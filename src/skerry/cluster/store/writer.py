@@ -34,7 +34,8 @@ from skerry.cluster.store.objects import (
     StoreFailed,
     StoreFull,
 )
-from skerry.cluster.store.schema import mark
+from skerry.cluster.store.recovery import Finding, recover
+from skerry.cluster.store.schema import connect, mark
 from skerry.kit.log import logger
 
 log = logger(__name__)
@@ -42,7 +43,13 @@ log = logger(__name__)
 _BATCH: Final = 64
 _ANY_OF_NAMESPACE: Final = "SELECT 1 FROM objects WHERE namespace=? LIMIT 1"
 
+# What SQLite says when the content of the file is at fault, and not what was asked of it.
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# After these the connection, or the file below it, may not be what it was.
+_BROKEN: Final = frozenset({*_DAMAGED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
 Publish = Callable[[list[Event]], None]
+Reopened = Callable[[list[Finding]], None]
 Answer = tuple["Future[bytes]", "bytes | StoreError"]
 
 
@@ -58,18 +65,31 @@ class Write:
     empty: str | None = None  # delete only when no object is in this namespace
 
 
-class Writer:
-    """Owns the writing connection and its thread, which outlives every failure until `stop`."""
+class Repair:
+    """Asks the thread to look at the whole file before the next write, and to mend it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, loop: AbstractEventLoop, keep: Keep) -> None:
+
+class Writer:
+    """Owns the writing connection and its thread, which outlives every failure until `stop`.
+
+    A connection that is broken is dropped, and made anew for the next write. Without one from the start (`connection`
+    None: the disk was full or read-only) the same happens: each write tries, and the first that succeeds ends it.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection | None, loop: AbstractEventLoop, keep: Keep, reopened: Reopened
+    ) -> None:
         self._path = path
         self._connection = connection
         self._loop = loop
+        self._reopened = reopened
+        self._damaged = False
         self._keep = keep
         self._ceiling = Ceiling(path)
-        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | Repair | None] = queue.SimpleQueue()
         self._writes = keep.due_writes  # since the last compaction; the last daemon's count is not known
         self._bytes = 0
+        self.trouble = ""  # why the last write was refused by the disk, "" when it was not
         self._publish: Publish
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -81,18 +101,22 @@ class Writer:
     def submit(self, write: Write) -> None:
         self._queue.put(write)
 
+    def repair(self) -> None:
+        """Have the file looked at, and mended, before the next write."""
+        self._queue.put(Repair())
+
     def stop(self) -> None:
         """Finish what waits and end the thread."""
         self._queue.put(None)
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        with contextlib.closing(self._connection) as connection:
-            last = False
-            while not last:
-                batch, last = self._take()
-                if batch:
-                    self._commit(connection, batch)
+        last = False
+        while not last:
+            batch, last = self._take()
+            if batch or self._damaged:
+                self._commit(batch)
+        self._drop()
 
     def _take(self) -> tuple[list[Write], bool]:
         batch: list[Write] = []
@@ -100,7 +124,10 @@ class Writer:
         while True:
             if item is None:
                 return batch, True
-            batch.append(item)
+            if isinstance(item, Repair):
+                self._damaged = True
+            else:
+                batch.append(item)
             if len(batch) >= _BATCH:
                 return batch, False
             try:
@@ -108,23 +135,66 @@ class Writer:
             except queue.Empty:
                 return batch, False
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[Write]) -> None:
+    def _commit(self, batch: list[Write]) -> None:
+        events: list[Event] = []
         try:
+            connection = self._connected()
             events, answers = self._transaction(connection, batch)
+            self._say_works()
         except Exception as error:
-            if not isinstance(error, sqlite3.Error | OSError):
+            if not isinstance(error, sqlite3.Error | OSError | StoreError):
                 log.exception("store batch failed")
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
             failure = self._failure(error)
-            events, answers = [], [(write.answer, failure) for write in batch]
+            self._after(error, failure)
+            answers = [(write.answer, failure) for write in batch]
+        self._call(self._deliver, events, answers)
+        if events:
+            with contextlib.suppress(sqlite3.Error):  # nobody waits for it; the next batch tries again
+                if give_back(connection):
+                    reach("vacuum.done")
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return the connection; after a failure mend the file if it is damaged, and make a new one."""
+        if self._connection is not None and not self._damaged:
+            return self._connection
+        self._drop()
+        findings = recover(self._path)
+        self._connection = connect(self._path)
+        self._damaged = False
+        self._ceiling = Ceiling(self._path)
+        self._call(self._reopened, findings)
+        return self._connection
+
+    def _after(self, error: Exception, failure: StoreFailed) -> None:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+        if code in _BROKEN:
+            self._damaged = self._damaged or code in _DAMAGED
+            self._drop()
+        if self.trouble != str(failure):
+            self.trouble = str(failure)
+            log.error("store cannot write", error=str(failure))
+
+    def _say_works(self) -> None:
+        if self.trouble:
+            log.info("store writes again")
+            self.trouble = ""
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _call(self, what: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who could be told
-            self._loop.call_soon_threadsafe(self._deliver, events, answers)
-        with contextlib.suppress(sqlite3.Error):  # nobody waits for it, and it is tried again after the next batch
-            if events and give_back(connection):
-                reach("vacuum.done")
+            self._loop.call_soon_threadsafe(what, *arguments)
 
     def _failure(self, error: Exception) -> StoreFailed:
+        if isinstance(error, StoreFailed):
+            return error
         full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
             isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         )
