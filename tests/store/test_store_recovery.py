@@ -41,6 +41,7 @@ async def written(path: Path, seed: int, *, writes: int = 400, copy_at: int | No
     chance, model = random.Random(seed), Model()
     path.parent.mkdir(exist_ok=True)
     store = Store.open(path, keep=Keep(writes=keep))
+    assert store._writer._connection is not None
     store._writer._connection.execute("PRAGMA synchronous=OFF")  # nobody pulls the plug here
     keys = [Key("/pods", f"n{number % 3}", f"p{number:03}") for number in range(60)]
     for number in range(writes):

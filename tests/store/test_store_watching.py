@@ -167,6 +167,7 @@ async def test_a_locked_file_fails_the_write_and_then_recovers(tmp_path: Path) -
     store = Store.open(tmp_path / "store.db")
     before = store.version
     blocker = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    assert store._writer._connection is not None
     store._writer._connection.execute("PRAGMA busy_timeout=20")
     blocker.execute("BEGIN IMMEDIATE")
     async with asyncio.timeout(5):
@@ -183,6 +184,7 @@ async def test_a_full_disk_fails_the_write_and_then_recovers(store: Store) -> No
     await store.create(key("x"), pod("x"))
     before = store.version
     connection = store._writer._connection
+    assert connection is not None
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages}")
     async with asyncio.timeout(5):

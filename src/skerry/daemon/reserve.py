@@ -1,7 +1,7 @@
 """Some room on the disk that is kept for the day on which there is none.
 
-On a full disk a daemon that starts cannot even say where it listens. So a file of a megabyte stands ready to be given up
-for the few small files that a start has to write; it is made again at the next start that finds room.
+On a full disk a daemon that starts cannot even say where it listens. So a file of a megabyte stands ready to be given
+up for the few small files that a start has to write; it is made again at the next start that finds room.
 """
 
 import contextlib

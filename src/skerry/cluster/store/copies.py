@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from skerry.cluster.store import checksums
 from skerry.cluster.store.failpoints import reach
@@ -99,12 +99,32 @@ def rows(connection: sqlite3.Connection) -> Iterator[tuple[Key, Row]]:
 
     Raises `sqlite3.DatabaseError` at the first that is not what was written.
     """
-    found = connection.execute("SELECT resource, namespace, name, version, data, sum FROM objects ORDER BY 1, 2, 3")
-    for resource, namespace, name, version, data, total in found:
-        key = Key(resource, namespace, name)
-        if checksums.of_object(key, version, data) != total:
-            raise sqlite3.DatabaseError(f"{resource} {namespace}/{name} is not what was written")
-        yield key, Row(version, data)
+    for row in connection.execute("SELECT resource, namespace, name, version, data, sum FROM objects ORDER BY 1, 2, 3"):
+        check_object(row)
+        yield Key(*row[:3]), Row(row[3], row[4])
+
+
+def check_object(row: tuple[Any, ...]) -> None:
+    """Raise `sqlite3.DatabaseError` when a row of `objects` is not what was written."""
+    *key, version, data, total = row
+    if checksums.of_object(Key(*key), version, data) != total:
+        raise sqlite3.DatabaseError(f"{key[0]} {key[1]}/{key[2]} is not what was written")
+
+
+def check_write(row: tuple[Any, ...]) -> None:
+    """Raise `sqlite3.DatabaseError` when a row of `history` is not what was written."""
+    version, type_, resource, namespace, name, data, before, previous, total = row
+    if checksums.of_write(version, type_, Key(resource, namespace, name), data, before, previous) != total:
+        raise sqlite3.DatabaseError(f"write {version} is not what was written")
+
+
+def check_rows(connection: sqlite3.Connection) -> None:
+    """Raise `sqlite3.DatabaseError` at the first row, of the present or of the past, that is not what was written."""
+    for _ in rows(connection):
+        pass
+    columns = "version, type, resource, namespace, name, data, before, previous, sum"
+    for row in connection.execute(f"SELECT {columns} FROM history ORDER BY version"):  # noqa: S608
+        check_write(row)
 
 
 class Copies:

@@ -12,9 +12,9 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from skerry.cluster.store import checksums
+from skerry.cluster.store import copies
 from skerry.cluster.store.copies import Copies
 from skerry.cluster.store.objects import Key, StoreFailed
 from skerry.cluster.store.place import Place
@@ -30,6 +30,10 @@ log = logger(__name__)
 _PIECE: Final = 200  # rows
 _PAUSE: Final = 0.1  # seconds after each piece
 _STRUCTURE_LIMIT: Final = 256 << 20  # bytes; the structure of a larger file is checked through its rows only
+
+Position = tuple[Any, ...]  # the key of the last row that was read
+# Checks the rows that come next and returns the last one's key, None at the end; raises for one that is wrong.
+CheckPiece = Callable[[sqlite3.Connection, Position], Position | None]
 
 
 class Pace(NamedTuple):
@@ -127,19 +131,19 @@ class Keeper:
                     check = await asyncio.to_thread(_integrity, connection)
                     if check != "ok":
                         return check
-                after = Key("", "", "")
-                while True:
-                    last, wrong = await asyncio.to_thread(_check_piece, connection, after)
-                    if wrong is not None:
-                        return f"{wrong.resource} {wrong.namespace}/{wrong.name} is not what was written"
-                    if last is None:
-                        return ""
-                    after = last
-                    await self._clock.sleep(_PAUSE)
+                await self._in_pieces(_check_objects, connection, Key("", "", ""))
+                await self._in_pieces(_check_writes, connection, (0,))
             except sqlite3.DatabaseError as error:
                 if is_disk(error):
                     raise
                 return str(error)
+        return ""
+
+    async def _in_pieces(self, check: CheckPiece, connection: sqlite3.Connection, after: Position) -> None:
+        position: Position | None = after
+        while position is not None:
+            position = await asyncio.to_thread(check, connection, position)
+            await self._clock.sleep(_PAUSE)
 
 
 def _integrity(connection: sqlite3.Connection) -> str:
@@ -147,14 +151,23 @@ def _integrity(connection: sqlite3.Connection) -> str:
     return found
 
 
-def _check_piece(connection: sqlite3.Connection, after: Key) -> tuple[Key | None, Key | None]:
-    """Check the next rows; returns the last of them (None at the end) and the first that is wrong."""
+def _check_objects(connection: sqlite3.Connection, after: Position) -> Position | None:
     rows = connection.execute(
         "SELECT resource, namespace, name, version, data, sum FROM objects"
-        f" WHERE (resource, namespace, name) > (?, ?, ?) ORDER BY resource, namespace, name LIMIT {_PIECE}",
-        after,
+        " WHERE (resource, namespace, name) > (?, ?, ?) ORDER BY resource, namespace, name LIMIT ?",
+        (*after, _PIECE),
     ).fetchall()
-    for *key, version, data, total in rows:
-        if checksums.of_object(Key(*key), version, data) != total:
-            return None, Key(*key)
-    return (Key(*rows[-1][:3]) if rows else None), None
+    for row in rows:
+        copies.check_object(row)
+    return rows[-1][:3] if rows else None
+
+
+def _check_writes(connection: sqlite3.Connection, after: Position) -> Position | None:
+    rows = connection.execute(
+        "SELECT version, type, resource, namespace, name, data, before, previous, sum FROM history"
+        " WHERE version > ? ORDER BY version LIMIT ?",
+        (*after, _PIECE),
+    ).fetchall()
+    for row in rows:
+        copies.check_write(row)
+    return rows[-1][:1] if rows else None

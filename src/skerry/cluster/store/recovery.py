@@ -65,6 +65,8 @@ def recover(database: Path) -> list[Finding]:
         return _missing(place)
     try:
         found = _schema_of(place)
+        if found is None:
+            return _missing(place)
         if found == SCHEMA_VERSION:
             return []
         migrations.bring_forward(place, found)
@@ -84,18 +86,19 @@ def is_disk(error: sqlite3.Error) -> bool:
     return (code & 0xFF) in _DISK or (code & 0xFF) == sqlite3.SQLITE_IOERR
 
 
-def _schema_of(place: Place) -> int:
-    """Check the database, closely if the background check asked for that, and return its schema."""
+def _schema_of(place: Place) -> int | None:
+    """Check the database, closely if the background check asked for that, and return its schema; None when empty."""
     with contextlib.closing(connect(place.database)) as connection:
         found = schema_of(connection)
         check_quickly(connection, place.database)
+        if found == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            return None
         if found == 0 or connection.execute("SELECT count(*) FROM marks").fetchone()[0] < 2:
             raise sqlite3.DatabaseError("tables are missing")
         if found == SCHEMA_VERSION:
             mark(connection, "version")
             if place.suspect.exists():
-                for _ in copies.rows(connection):
-                    pass
+                copies.check_rows(connection)
                 place.suspect.unlink()
         return found
 
