@@ -24,6 +24,10 @@ class Paths:
         return self.state / "cluster" / "store.db"
 
     @property
+    def backups(self) -> Path:
+        return self.state / "backups"
+
+    @property
     def images(self) -> Path:
         return self.state / "images"
 
