@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SERVER_DAYS: Final = 365
 _RENEW_DAYS: Final = 30
+_TOKEN_LENGTH: Final = 40
 _BEGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -65,13 +66,22 @@ class Pki(msgspec.Struct, frozen=True):
 def needs_work(pki: Pki, names: Sequence[str], now: datetime) -> bool:
     """Tell, without the cryptography library, whether `ensure` has something to do."""
     present = (pki.ca_certificate, pki.ca_key, pki.server_certificate, pki.server_key, pki.admin_token)
-    if not all(path.exists() for path in present):
+    if not all(path.exists() for path in present) or not _token_is_sound(pki):
         return True
     try:
         facts = msgspec.json.decode((pki.directory / "apiserver.json").read_bytes(), type=Facts)
     except (OSError, msgspec.MsgspecError):
         return True
     return facts.names != sorted(names) or facts.renew_after < now or facts.authority_ends is None
+
+
+def _token_is_sound(pki: Pki) -> bool:
+    """Tell whether the token is one that was made here; what a damaged disk has left of it could be guessed."""
+    try:
+        token = pki.admin_token.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False
+    return len(token) >= _TOKEN_LENGTH and token.isprintable()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -85,7 +95,7 @@ class Facts(msgspec.Struct, frozen=True):
 def ensure(pki: Pki, names: Sequence[str], now: datetime) -> None:
     """Make or renew the certificates; an existing CA and token are kept, so kubeconfigs go on working."""
     files.private_directory(pki.directory)
-    if not pki.admin_token.exists() or not pki.admin_token.read_bytes().strip():
+    if not _token_is_sound(pki):
         files.replace(pki.admin_token, secrets.token_urlsafe(32).encode())
     authority, key = _authority(pki)
     _issue_server(pki, authority, key, names, now)

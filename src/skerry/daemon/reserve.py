@@ -14,7 +14,7 @@ from typing import Final
 from skerry.kit import files
 
 _SIZE: Final = 1 << 20
-_PLENTY: Final = 64 << 20  # it is made only where so much is free
+_PLENTY: Final = 4 << 20  # it is made only where so much is free
 
 
 class Reserve:

@@ -107,14 +107,16 @@ def rows(connection: sqlite3.Connection) -> Iterator[tuple[Key, Row]]:
 def check_object(row: tuple[Any, ...]) -> None:
     """Raise `sqlite3.DatabaseError` when a row of `objects` is not what was written."""
     *key, version, data, total = row
-    if checksums.of_object(Key(*key), version, data) != total:
+    if not isinstance(data, bytes) or checksums.of_object(Key(*map(str, key)), version, data) != total:
         raise sqlite3.DatabaseError(f"{key[0]} {key[1]}/{key[2]} is not what was written")
 
 
 def check_write(row: tuple[Any, ...]) -> None:
     """Raise `sqlite3.DatabaseError` when a row of `history` is not what was written."""
     version, type_, resource, namespace, name, data, before, previous, total = row
-    if checksums.of_write(version, type_, Key(resource, namespace, name), data, before, previous) != total:
+    key = Key(str(resource), str(namespace), str(name))
+    fits = isinstance(data, bytes) and isinstance(previous, bytes | None)
+    if not fits or checksums.of_write(version, str(type_), key, data, before, previous) != total:
         raise sqlite3.DatabaseError(f"write {version} is not what was written")
 
 

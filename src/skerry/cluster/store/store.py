@@ -110,8 +110,8 @@ class Store:
 
         Raises `StoreFailed`, as all reading does.
         """
-        row = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key).fetchone()
-        return row[0] if row else None
+        rows = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key)
+        return rows[0][0] if rows else None
 
     def list_objects(
         self,
@@ -136,11 +136,12 @@ class Store:
             rows = self._read(
                 f"SELECT namespace, name, data FROM objects WHERE {where} ORDER BY namespace, name{page}",  # noqa: S608
                 *arguments,
-            ).fetchall()
+            )
             more = bool(limit) and len(rows) > limit
             remaining = self._count(where, *arguments) - limit if more else 0
         finally:
-            self._reader.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):
+                self._reader.execute("COMMIT")
         rows = rows[:limit] if more else rows
         return Listing(version, [row[2] for row in rows], (rows[-1][0], rows[-1][1]) if more else None, remaining)
 
@@ -201,7 +202,7 @@ class Store:
             resource,
             namespace,
             _PIECE,
-        ).fetchall()
+        )
         events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
         return events, len(events) < _PIECE
 
@@ -233,16 +234,16 @@ class Store:
                 watcher.close()
 
     def _mark(self, name: str) -> int:
-        value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
+        value: int = self._read("SELECT value FROM marks WHERE name=?", name)[0][0]
         return value
 
     def _count(self, where: str, *arguments: str) -> int:
-        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments).fetchone()[0]  # noqa: S608
+        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments)[0][0]  # noqa: S608
         return count
 
-    def _read(self, query: str, *arguments: str | int | None) -> sqlite3.Cursor:
+    def _read(self, query: str, *arguments: str | int | None) -> list[Any]:
         try:
-            return self._reader.execute(query, arguments)
+            return self._reader.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
             if not self._closed and not is_disk(error):
                 self._writer.repair()
