@@ -14,12 +14,14 @@ belongs to whoever wrote it. A backup is taken from the files, so it needs no da
 """
 
 import contextlib
+import gzip
 import hashlib
 import io
 import os
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -43,6 +45,10 @@ from skerry.kit.clock import timestamp
 _FORMAT: Final = 1
 _MEMBER_LIMIT: Final = 8 << 30  # no member may claim more
 _PKI: Final = ("ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver.json", "admin.token")
+
+_NOT_WHOLE: Final = (
+    tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, sqlite3.Error, msgspec.MsgspecError
+)  # fmt: skip
 
 
 class BackupError(Exception):
@@ -140,7 +146,7 @@ def open_backup(path: Path) -> Opened:
             return _unpacked(tar, Path(made))
     except FileNotFoundError as error:
         raise BackupError(f"there is no {path}; `skerry backup list` shows what there is") from error
-    except (tarfile.TarError, EOFError, ValueError, KeyError, sqlite3.Error, msgspec.MsgspecError) as error:
+    except _NOT_WHOLE as error:
         raise BackupError(f"{path} is no whole backup: {error}") from error
     except OSError as error:
         raise BackupError(f"cannot read {path}: {error.strerror or error}") from error
