@@ -43,7 +43,7 @@ def bring_forward(place: Place, found: int) -> None:
 
 
 def _add_checksums(connection: sqlite3.Connection) -> None:
-    """Schema 2: checksums, and the state before a write by its version."""
+    """Schema 2: checksums, the state before a write by its version, and objects in a table with row numbers."""
     connection.create_function("object_sum", 5, _object_sum, deterministic=True)
     connection.create_function("write_sum", 7, _write_sum, deterministic=True)
     connection.execute("ALTER TABLE objects RENAME TO old_objects")
@@ -73,7 +73,7 @@ CREATE TABLE objects (
     data      BLOB NOT NULL,
     sum       INTEGER NOT NULL,
     PRIMARY KEY (resource, namespace, name)
-) WITHOUT ROWID;
+);
 CREATE TABLE history (
     version   INTEGER PRIMARY KEY,
     type      TEXT NOT NULL,

@@ -109,7 +109,7 @@ def repair(place: Place, why: str) -> Finding:
     copied = _rows_of(copy)
     ceiling = Ceiling(place.database)
     with tempfile.TemporaryDirectory(dir=place.database.parent, prefix=".salvage-") as directory:
-        remains = salvage.read(place.database, Path(directory), copied, ceiling.value)
+        remains = salvage.read(place.database, Path(directory), copied)
     decision = salvage.decide(remains, copied, copy.version if copy else 1)
     first = max(ceiling.value, decision.highest) if ceiling.value else decision.highest + UNKNOWN_STEP
     build(place, decision.objects, first)

@@ -1,9 +1,9 @@
 """Gets out of a damaged database what can be proven to be what was written.
 
-It works on a duplicate. Pages that are damaged make a query fail; so objects are read from both ends until a page
-fails, the rest of them one by one by the names that the history and the newest copy know, and the history version by
-version. Each row counts only if its checksum fits. When the first page is gone (the header, the list of tables), that
-of an empty database takes its place: the tables of every store begin at the same pages.
+It works on a duplicate. Pages that are damaged make a query fail; where one does, objects are read one by one by their
+row numbers, and the history version by version. The index says of a name that the history or the newest copy knows
+whether there is an object at all. Each row counts only if its checksum fits. When the first page is gone (the header,
+the list of tables), that of an empty database takes its place: the tables of every store begin at the same pages.
 
 Then `decide`, which is pure, says for every key what is its newest known state, and of which it cannot be sure:
 
@@ -28,7 +28,9 @@ from skerry.cluster.store.schema import PAGE_SIZE
 
 _OBJECTS: Final = "SELECT resource, namespace, name, version, data, sum FROM objects"
 _WRITES: Final = "SELECT version, type, resource, namespace, name, data, before, previous, sum FROM history"
-_MOST_WRITES: Final = 200_000  # versions that are tried one by one
+_MOST_ROWS: Final = 50_000  # row numbers that are tried though the index does not name them
+_BEYOND: Final = 2_000
+_MOST_WRITES: Final = 50_000  # versions that are tried one by one
 
 
 class Write(NamedTuple):
@@ -48,6 +50,7 @@ class Remains:
     writes: dict[int, Write] = field(default_factory=dict)
     version: int = 0  # the last that was given out; 0 when that cannot be read
     whole: bool = False  # every object was seen
+    doubtful: set[Key] = field(default_factory=set)  # in the table, and not in its index
     strange: int = 0  # rows whose name itself is damaged
 
 
@@ -67,7 +70,7 @@ class Decision(NamedTuple):
     highest: int  # the highest version that surely was given out
 
 
-def read(database: Path, duplicate: Path, known: Iterable[Key], ceiling: int) -> Remains:
+def read(database: Path, duplicate: Path, known: Iterable[Key]) -> Remains:
     """Read what can be read of a damaged database; `duplicate` is a directory to work in."""
     remains = Remains()
     path = _duplicated(database, duplicate)
@@ -76,12 +79,11 @@ def read(database: Path, duplicate: Path, known: Iterable[Key], ceiling: int) ->
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         with contextlib.suppress(sqlite3.Error, TypeError):
             remains.version = connection.execute("SELECT value FROM marks WHERE name='version'").fetchone()[0]
-        _read_writes(connection, remains, ceiling)
-        ascending = _scan(connection, remains, "ASC")
-        remains.whole = ascending and not remains.damaged
+        _read_writes(connection, remains)
+        read_all = _read_objects(connection, remains)
+        agreed = _compare_with_index(connection, remains)
+        remains.whole = read_all and agreed and not remains.damaged
         if not remains.whole:
-            if not ascending:
-                _scan(connection, remains, "DESC")
             names = {*known, *(write.key for write in remains.writes.values())}
             for key in names - remains.objects.keys():
                 _look_up(connection, remains, key)
@@ -120,7 +122,7 @@ def _state(key: Key, remains: Remains, copy: Row | None, written: int, known_sin
     """Return the best known state of one object, and whether it surely is the last one."""
     row = remains.objects.get(key)
     if row is not None and row.version >= written:
-        return row, True
+        return row, key not in remains.doubtful or known_since <= row.version
     gone = row is None and (key in remains.absent or (remains.whole and key not in remains.damaged))
     if written:
         data = remains.writes[written].data
@@ -185,49 +187,90 @@ def _opens(path: Path) -> bool:
     return True
 
 
-def _scan(connection: sqlite3.Connection, remains: Remains, order: str) -> bool:
-    """Read objects in order until the end or a damaged page; returns whether the end was reached."""
-    with contextlib.suppress(sqlite3.Error):
-        for row in connection.execute(f"{_OBJECTS} ORDER BY resource {order}, namespace {order}, name {order}"):
+def _read_objects(connection: sqlite3.Connection, remains: Remains) -> bool:
+    """Read every object that can be read; returns whether no page failed."""
+    try:
+        for row in connection.execute(f"{_OBJECTS} NOT INDEXED ORDER BY rowid"):
             _take(remains, row)
-        return True
-    return False
+    except sqlite3.Error:
+        _read_one_by_one(connection, remains)
+        return False
+    return True
+
+
+def _compare_with_index(connection: sqlite3.Connection, remains: Remains) -> bool:
+    """Find what table and index do not agree on: pages may be whole, and at a wrong place."""
+    try:
+        rows = connection.execute("SELECT resource, namespace, name FROM objects ORDER BY 1, 2, 3")
+        named = {Key(*map(str, row)) for row in rows}
+    except (sqlite3.Error, TypeError):
+        return False
+    remains.damaged |= named - remains.objects.keys()
+    remains.doubtful = remains.objects.keys() - named
+    return not remains.doubtful
+
+
+def _read_one_by_one(connection: sqlite3.Connection, remains: Remains) -> None:
+    """Try the row numbers that the index knows, and where it may not know all, those below as well."""
+    numbers: set[int] = set()
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(sqlite3.Error):
+            named = f"SELECT rowid FROM objects ORDER BY resource {order}, namespace {order}, name {order}"  # noqa: S608
+            for (number,) in connection.execute(named):
+                numbers.add(number)
+    last = max(numbers, default=0) + _BEYOND
+    with contextlib.suppress(sqlite3.Error, TypeError):
+        last = int(connection.execute("SELECT max(rowid) FROM objects NOT INDEXED").fetchone()[0])
+    for number in numbers | set(range(1, min(last, _MOST_ROWS) + 1)):
+        with contextlib.suppress(sqlite3.Error):
+            row = connection.execute(f"{_OBJECTS} NOT INDEXED WHERE rowid=?", (number,)).fetchone()
+            if row is not None:
+                _take(remains, row)
 
 
 def _look_up(connection: sqlite3.Connection, remains: Remains, key: Key) -> None:
+    """Ask the index for an object that was not read."""
     try:
-        row = connection.execute(f"{_OBJECTS} WHERE resource=? AND namespace=? AND name=?", key).fetchone()
+        row = connection.execute(
+            "SELECT rowid FROM objects WHERE resource=? AND namespace=? AND name=?", key
+        ).fetchone()
     except sqlite3.Error:
         remains.damaged.add(key)
         return
-    if row is None:
-        remains.absent.add(key)
-    else:
-        _take(remains, row)
+    (remains.absent if row is None else remains.damaged).add(key)
 
 
 def _take(remains: Remains, row: tuple[Any, ...]) -> None:
     """Believe a row of `objects` whose checksum fits."""
     if not _typed(row, (str, str, str, int, bytes, int)):
+        remains.damaged.add(Key(*map(str, row[:3])))  # a row of another table
         return
     key = Key(*row[:3])
     if checksums.of_object(key, row[3], row[4]) == row[5]:
-        remains.objects[key] = Row(row[3], row[4])
+        if key not in remains.objects or remains.objects[key].version < row[3]:
+            remains.objects[key] = Row(row[3], row[4])
     else:
         remains.damaged.add(key)
 
 
-def _read_writes(connection: sqlite3.Connection, remains: Remains, ceiling: int) -> None:
-    try:
-        for row in connection.execute(f"{_WRITES} ORDER BY version"):
-            _take_write(remains, row)
-    except sqlite3.Error:
-        end = remains.version or ceiling
-        for version in range(end, max(0, end - _MOST_WRITES), -1):
-            with contextlib.suppress(sqlite3.Error):
-                row = connection.execute(f"{_WRITES} WHERE version=?", (version,)).fetchone()
-                if row is not None:
-                    _take_write(remains, row)
+def _read_writes(connection: sqlite3.Connection, remains: Remains) -> None:
+    """Read the history from both ends, and what is between them version by version."""
+    ends: list[int] = [remains.version] if remains.version else []
+    for order in ("ASC", "DESC"):
+        try:
+            for row in connection.execute(f"{_WRITES} ORDER BY version {order}"):
+                ends.append(int(row[0]))
+                _take_write(remains, row)
+        except sqlite3.Error:
+            continue
+        return
+    last = max(ends, default=0)
+    first = max(min(ends, default=0) - _BEYOND, last - _MOST_WRITES, 1)
+    for version in range(first, last + 1):
+        with contextlib.suppress(sqlite3.Error):
+            row = connection.execute(f"{_WRITES} WHERE version=?", (version,)).fetchone()
+            if row is not None:
+                _take_write(remains, row)
 
 
 def _take_write(remains: Remains, row: tuple[Any, ...]) -> None:

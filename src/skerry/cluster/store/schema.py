@@ -1,6 +1,7 @@
 """The database file: pragmas, tables, and what a new one holds.
 
-    objects   the present state, one row an object
+    objects   the present state, one row an object. A table with row numbers: without them SQLite moves what is longer
+              than a kilobyte to pages of its own, and most objects are
     history   one row a write, for watches. The state before a write is the row of the write that made it (`before`);
               only where that one is compacted away already the bytes stand in `previous`
     marks     `version`: the last that was given out; `compacted`: watches from before it must list again
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS objects (
     data      BLOB NOT NULL,
     sum       INTEGER NOT NULL,
     PRIMARY KEY (resource, namespace, name)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS history (
     version   INTEGER PRIMARY KEY,
     type      TEXT NOT NULL,

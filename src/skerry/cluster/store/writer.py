@@ -253,7 +253,13 @@ def _apply(connection: sqlite3.Connection, write: Write, version: int, compacted
         data = _encoded(key, write.object, version)
         event = Event(version, "ADDED" if write.create else "MODIFIED", key, data, previous)
         total = checksums.of_object(key, version, data)
-        connection.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?)", (*key, version, data, total))
+        if previous is None:
+            connection.execute("INSERT INTO objects VALUES (?,?,?,?,?,?)", (*key, version, data, total))
+        else:
+            connection.execute(
+                "UPDATE objects SET version=?, data=?, sum=? WHERE resource=? AND namespace=? AND name=?",
+                (version, data, total, *key),
+            )
     # The write that made the state before is in the history, unless that ends after it.
     kept = previous if before is not None and before <= compacted else None
     total = checksums.of_write(version, event.type, key, event.data, before, kept)
