@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test check bench peers fmt docs lock clean
+.PHONY: install demo test check bench crash peers fmt docs lock clean
 
 install: $(STAMP)  ## make .venv with Skerry, the model server and the development tools
 
@@ -34,6 +34,9 @@ bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
 peers: $(STAMP)  ## what CI leaves out: KServe's own clients, in an environment of 700 MB (and MLServer's, for the benchmarks)
 	$(BIN)/python -m benchmarks.model_server.servers
 	$(BIN)/python -m pytest tests/server_clients
+
+crash: $(STAMP)  ## a thousand power cuts, replayed against the store (needs a C compiler)
+	$(BIN)/python -m tests.store.powercut --runs 1000
 
 fmt: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix-only --quiet

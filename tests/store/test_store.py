@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from skerry.cluster.store import AlreadyExists, Conflict, Expired, Key, Missing, Store, StoreFailed
+from skerry.cluster.store import AlreadyExists, Conflict, Expired, Keep, Key, Missing, Store, StoreFailed
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_a_watch_resumes_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_compacted_history_is_said_and_not_skipped(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "store.db", history=100)
+    store = Store.open(tmp_path / "store.db", keep=Keep(writes=100))
     first = version(await store.create(key("x"), pod("x")))
     for number in range(1100):
         await store.update(key("x"), pod("x", spec=number), expected=None)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.cluster.store import Event, Expired, Key, Missing, NotEmpty, Store, StoreFailed, Watcher
+from skerry.cluster.store import Event, Expired, Keep, Key, Missing, NotEmpty, Store, StoreFailed, Watcher
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_the_queue_of_a_reader_that_never_reads_stays_small(store: Store) 
 
 
 async def test_a_reader_that_falls_behind_the_history_is_told(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "store.db", history=50)
+    store = Store.open(tmp_path / "store.db", keep=Keep(writes=50))
     watcher = store.watch("/pods", None, store.version)
     await store.create(key("p0"), pod("x"))
     assert (await following(watcher)).key.name == "p0"
@@ -167,6 +167,7 @@ async def test_a_locked_file_fails_the_write_and_then_recovers(tmp_path: Path) -
     store = Store.open(tmp_path / "store.db")
     before = store.version
     blocker = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    assert store._writer._connection is not None
     store._writer._connection.execute("PRAGMA busy_timeout=20")
     blocker.execute("BEGIN IMMEDIATE")
     async with asyncio.timeout(5):
@@ -183,6 +184,7 @@ async def test_a_full_disk_fails_the_write_and_then_recovers(store: Store) -> No
     await store.create(key("x"), pod("x"))
     before = store.version
     connection = store._writer._connection
+    assert connection is not None
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages}")
     async with asyncio.timeout(5):

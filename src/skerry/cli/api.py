@@ -36,14 +36,14 @@ class Context(msgspec.Struct, frozen=True):
 class Api:
     """Requests against one API server; errors become what kubectl would print."""
 
-    def __init__(self, kubeconfig: Path | None = None) -> None:
-        """`kubeconfig`: this file instead of what `$KUBECONFIG` says."""
+    def __init__(self, kubeconfig: Path | None = None, *, timeout: float | None = None) -> None:
+        """`kubeconfig`: this file instead of what `$KUBECONFIG` says; `timeout`: seconds, for each answer."""
         self.context = current_context(kubeconfig)
         self._http = httpx2.Client(
             base_url=self.context.server,
             verify=self.context.verify,
             headers=self.context.headers,
-            timeout=_TIMEOUT,
+            timeout=_TIMEOUT if timeout is None else timeout,
             trust_env=False,
         )
 

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "bench": ("bench", "Measure how fast a model answers, on any server of the protocol."),
     "infer": ("infer", "Send a picture or a JSON request to a model."),
     "model": ("model", "Package, list and push models as OCI images."),
+    "backup": ("backup", "Save the objects of this machine, and bring them back."),
     "version": ("version", "Print the versions of Skerry and of the API."),
     "completion": ("completion", "Print a completion script for your shell."),
 }

@@ -1,8 +1,14 @@
 """The local certificate authority, the API server's certificate, the tokens and the kubeconfig.
 
 `ensure` runs as a process of its own (`python -m skerry.daemon.certificates`): the cryptography library would otherwise
-stay in the daemon's memory for work that is done once. It makes what is missing and renews what ends within a month;
-the CA lasts twenty years, and certificates begin a day early, so that a clock that is behind does not refuse them.
+stay in the daemon's memory for work that is done once. It makes what is missing or damaged and renews what ends within
+a month.
+
+The box's clock may be decades off, and a CA is pinned in kubeconfigs that cannot be reached from here. So every
+certificate begins in 1970, and the CA ends in 9999, which is X.509's way to say "never" (RFC 5280, 4.1.2.5): no clock
+can make it invalid. Only the server's certificate ends, in a year, and is made anew before. A CA of an older Skerry,
+which ends, is signed again with its own key and name before it does; kubeconfigs that pin the old one work until its
+end, those that are fetched later (`skerry kubeconfig --show`) for ever.
 """
 
 import base64
@@ -22,10 +28,12 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-_CA_DAYS: Final = 20 * 365
 _SERVER_DAYS: Final = 365
 _RENEW_DAYS: Final = 30
-_EARLY: Final = timedelta(days=1)
+_TOKEN_LENGTH: Final = 40
+_BEGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 ADMIN: Final = "system:admin"
 
 
@@ -58,13 +66,22 @@ class Pki(msgspec.Struct, frozen=True):
 def needs_work(pki: Pki, names: Sequence[str], now: datetime) -> bool:
     """Tell, without the cryptography library, whether `ensure` has something to do."""
     present = (pki.ca_certificate, pki.ca_key, pki.server_certificate, pki.server_key, pki.admin_token)
-    if not all(path.exists() for path in present):
+    if not all(path.exists() for path in present) or not _token_is_sound(pki):
         return True
     try:
         facts = msgspec.json.decode((pki.directory / "apiserver.json").read_bytes(), type=Facts)
     except (OSError, msgspec.MsgspecError):
         return True
-    return facts.names != sorted(names) or facts.renew_after < now
+    return facts.names != sorted(names) or facts.renew_after < now or facts.authority_ends is None
+
+
+def _token_is_sound(pki: Pki) -> bool:
+    """Tell whether the token is one that was made here; what a damaged disk has left of it could be guessed."""
+    try:
+        token = pki.admin_token.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False
+    return len(token) >= _TOKEN_LENGTH and token.isprintable()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -72,14 +89,15 @@ class Facts(msgspec.Struct, frozen=True):
 
     names: list[str]
     renew_after: datetime
+    authority_ends: datetime | None = None  # None: written by an older Skerry, whose CA may end
 
 
 def ensure(pki: Pki, names: Sequence[str], now: datetime) -> None:
     """Make or renew the certificates; an existing CA and token are kept, so kubeconfigs go on working."""
     files.private_directory(pki.directory)
-    if not pki.admin_token.exists():
+    if not _token_is_sound(pki):
         files.replace(pki.admin_token, secrets.token_urlsafe(32).encode())
-    authority, key = _authority(pki, now)
+    authority, key = _authority(pki)
     _issue_server(pki, authority, key, names, now)
 
 
@@ -101,28 +119,63 @@ def kubeconfig(pki: Pki, server: str) -> bytes:
     return yaml.safe_dump(config, sort_keys=False).encode()
 
 
-def _authority(pki: Pki, now: datetime) -> "tuple[x509.Certificate, ec.EllipticCurvePrivateKey]":
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+def _authority(pki: Pki) -> "tuple[x509.Certificate, ec.EllipticCurvePrivateKey]":
+    """Return the CA: the one that is there, signed again if it could end, or a new one if there is none to use."""
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    if pki.ca_certificate.exists() and pki.ca_key.exists():
-        certificate = x509.load_pem_x509_certificate(pki.ca_certificate.read_bytes())
-        loaded = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        return certificate, loaded
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _loaded_key(pki)
+    if key is None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        _keep_damaged(pki)
+        files.replace(pki.ca_key, _pem_key(key))
+    present = _loaded_authority(pki, key)
+    if present is not None and present.not_valid_after_utc >= _FAR and present.not_valid_before_utc <= _BEGIN:
+        return present, key
+    certificate = _sign_authority(key)
+    files.replace(pki.ca_certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    return certificate, key
+
+
+def _sign_authority(key: "ec.EllipticCurvePrivateKey") -> "x509.Certificate":
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
     name = _name("skerry-ca")
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - _EARLY).not_valid_after(now + timedelta(days=_CA_DAYS))
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(_BEGIN).not_valid_after(_NEVER)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(sign_certificates=True), critical=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
-    files.replace(pki.ca_key, _pem_key(key))
-    files.replace(pki.ca_certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
-    return certificate, key
+    return builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
+
+
+def _loaded_key(pki: Pki) -> "ec.EllipticCurvePrivateKey | None":
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        loaded = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return loaded if isinstance(loaded, ec.EllipticCurvePrivateKey) else None
+
+
+def _loaded_authority(pki: Pki, key: "ec.EllipticCurvePrivateKey") -> "x509.Certificate | None":
+    """Return the CA's certificate if it can be read and is that of the key."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pki.ca_certificate.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return certificate if certificate.public_key() == key.public_key() else None
+
+
+def _keep_damaged(pki: Pki) -> None:
+    for path in (pki.ca_key, pki.ca_certificate):
+        if path.exists():
+            path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def _issue_server(
@@ -138,17 +191,17 @@ def _issue_server(
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     key = ec.generate_private_key(ec.SECP256R1())
-    end = now + timedelta(days=_SERVER_DAYS)
+    end = min(now, _FAR - timedelta(days=_SERVER_DAYS)) + timedelta(days=_SERVER_DAYS)
     builder = x509.CertificateBuilder().subject_name(_name("kube-apiserver")).issuer_name(authority.subject)
     builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - _EARLY).not_valid_after(end)
+    builder = builder.not_valid_before(_BEGIN).not_valid_after(end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(sign_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA256())
-    facts = Facts(sorted(names), end - timedelta(days=_RENEW_DAYS))
+    facts = Facts(sorted(names), end - timedelta(days=_RENEW_DAYS), authority.not_valid_after_utc)
     # The facts go last: a crash before them means that all of this is done again.
     (pki.directory / "apiserver.json").unlink(missing_ok=True)
     files.replace(pki.server_key, _pem_key(key))
@@ -200,4 +253,4 @@ def _pem_key(key: "ec.EllipticCurvePrivateKey") -> bytes:
 
 
 if __name__ == "__main__":
-    ensure(Pki(Path(sys.argv[1])), sys.argv[2:], datetime.now(UTC))
+    ensure(Pki(Path(sys.argv[1])), sys.argv[3:], datetime.fromisoformat(sys.argv[2]))

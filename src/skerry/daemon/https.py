@@ -65,8 +65,11 @@ class HttpsServer:
             ssl_keyfile=str(key),
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )
+        self._config = config
         self._server = _Server(config)
         self._listening = listening
+        self._certificate = certificate
+        self._key = key
 
     @property
     def port(self) -> int:
@@ -82,6 +85,16 @@ class HttpsServer:
             self._server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
+
+    def reload_certificate(self) -> None:
+        """Use the files as they are now for connections that begin from now on.
+
+        Raises `OSError`, `ssl.SSLError`; the old certificate is then still served.
+        """
+        trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a pair that does not fit must not reach the one in use
+        trial.load_cert_chain(self._certificate, self._key)
+        if self._config.ssl is not None:
+            self._config.ssl.load_cert_chain(self._certificate, self._key)
 
     async def started(self) -> None:
         """Return once requests are accepted."""

@@ -24,6 +24,10 @@ class Paths:
         return self.state / "cluster" / "store.db"
 
     @property
+    def backups(self) -> Path:
+        return self.state / "backups"
+
+    @property
     def images(self) -> Path:
         return self.state / "images"
 
@@ -42,6 +46,10 @@ class Paths:
     @property
     def daemon_facts(self) -> Path:
         return self.state / "daemon.json"
+
+    @property
+    def health(self) -> Path:
+        return self.state / "health.json"
 
     @property
     def daemon_log(self) -> Path:

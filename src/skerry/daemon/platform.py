@@ -8,10 +8,8 @@ when a client can use what they say.
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -35,11 +33,15 @@ from skerry.cluster.gateway.publisher import Publisher
 from skerry.cluster.node.agent import NodeAgent, NodeConfig
 from skerry.cluster.store import Store
 from skerry.daemon import certificates
+from skerry.daemon.certificate_renewal import Certificates
 from skerry.daemon.config import Config
+from skerry.daemon.health import note_start
 from skerry.daemon.https import HttpsServer, PortBusy, bind
 from skerry.daemon.lock import DaemonFacts
 from skerry.daemon.manifests import ManifestApplier
 from skerry.daemon.paths import Paths
+from skerry.daemon.reserve import Reserve
+from skerry.daemon.stores import StoreRoom
 from skerry.images.credentials import auth_files
 from skerry.images.provider import ImageProvider, RegistrySettings
 from skerry.images.store import ImageStore
@@ -60,6 +62,8 @@ _SHUTDOWN_SECONDS: Final = 45.0
 
 @dataclass(frozen=True)
 class _Rooms:
+    store: Store
+    client: AsyncClient
     server: HttpsServer
     transport: InProcessTransport
     manager: Manager
@@ -74,6 +78,9 @@ class Platform:
         self._config = config
         self._paths = paths
         self._clock = clock or SystemClock()
+        self._certificates = Certificates(config.api_server, paths.pki, self._clock)
+        self._reserve = Reserve(paths.state / "reserve")
+        self._store_room = StoreRoom(paths, config.node.hostname_override, self._clock)
 
     async def run(self, ready: Callable[[DaemonFacts], None], stop: asyncio.Event) -> None:
         """Run until `stop` is set, then end the pods and the gateway too.
@@ -88,8 +95,8 @@ class Platform:
             await gateway.check_address()
         except GatewayFailed as error:
             raise PortBusy(f"{error} with --set ingress.ports.http=PORT") from error
-        pki = await self._certificates()
-        store = Store.open(self._paths.store)
+        pki = await self._certificates.ensure()
+        store = await self._store_room.open()
         try:
             await self._run_rooms(self._build(store, pki, listening, gateway), ready, stop)
         finally:
@@ -108,25 +115,12 @@ class Platform:
         manager = Manager(caches, self._clock)
         node = self._node(client, caches, node_logs)
         self._add_controllers(manager, client, gateway)
-        return _Rooms(server, transport, manager, node, gateway)
+        return _Rooms(store, client, server, transport, manager, node, gateway)
 
     def _make_directories(self) -> None:
         for directory in (self._paths.state, self._paths.run, self._paths.log, self._paths.store.parent):
             files.private_directory(directory)
-
-    async def _certificates(self) -> certificates.Pki:
-        pki = certificates.Pki(self._paths.pki)
-        api = self._config.api_server
-        hosts = ["localhost", "127.0.0.1", "kubernetes.default.svc", *api.subject_alt_names]
-        names = sorted({*hosts, *([] if api.listen_address in {"0.0.0.0", "::"} else [api.listen_address])})  # noqa: S104
-        if certificates.needs_work(pki, names, datetime.now(UTC)):
-            log.info("certificates made", directory=str(pki.directory))
-            command = (sys.executable, "-m", "skerry.daemon.certificates", str(pki.directory), *names)
-            process = await asyncio.create_subprocess_exec(*command)
-            async with asyncio.timeout(60):
-                if await process.wait() != 0:
-                    raise OSError(f"cannot make certificates in {pki.directory}; the lines above say why")
-        return pki
+        self._reserve.keep()
 
     def _api_server(self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs") -> ApiServer:
         tokens = Tokens({token_hash(pki.admin_token.read_text()): ADMIN})
@@ -167,8 +161,12 @@ class Platform:
             group.create_task(rooms.manager.run())
             group.create_task(rooms.node.run())
             group.create_task(self._manifests(rooms.transport))
+            group.create_task(self._store_room.run(rooms.store, rooms.client))
+            group.create_task(self._certificates.keep(rooms.server, lambda: self._write_kubeconfig(rooms)))
             facts = self._facts(rooms)
-            files.replace(self._paths.daemon_facts, msgspec.json.encode(facts))
+            self._write_kubeconfig(rooms)
+            self._reserve.replace(self._paths.daemon_facts, msgspec.json.encode(facts))
+            note_start(self._paths.health)
             ready(facts)
 
     def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
@@ -220,15 +218,22 @@ class Platform:
             found += [path for path in paths if (path / "kustomization.yaml").exists()]
         return found
 
+    def _write_kubeconfig(self, rooms: "_Rooms") -> None:
+        content = certificates.kubeconfig(certificates.Pki(self._paths.pki), self._api_url(rooms))
+        path = self._paths.kubeconfig
+        if not path.exists() or path.read_bytes() != content:
+            self._reserve.replace(path, content)
+
+    def _api_url(self, rooms: "_Rooms") -> str:
+        return f"https://{_reachable(self._config.api_server.listen_address)}:{rooms.server.port}"
+
     def _facts(self, rooms: "_Rooms") -> DaemonFacts:
-        api_url = f"https://{_reachable(self._config.api_server.listen_address)}:{rooms.server.port}"
-        files.replace(self._paths.kubeconfig, certificates.kubeconfig(certificates.Pki(self._paths.pki), api_url))
         me = identify(os.getpid())
         return DaemonFacts(
             pid=me.pid,
             start_time=me.start_time,
             boot_id=me.boot_id,
-            api_url=api_url,
+            api_url=self._api_url(rooms),
             gateway_url=f"http://{_reachable(self._config.ingress.listen_address)}:{rooms.gateway.port}",
             kubeconfig=str(self._paths.kubeconfig),
             apps_domain=self._config.apps_domain,

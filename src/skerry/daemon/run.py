@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from skerry.cluster.store import StoreFailed
 from skerry.daemon.config import Config
+from skerry.daemon.health import note_start
 from skerry.daemon.https import PortBusy
 from skerry.daemon.lock import AlreadyRunning, DaemonFacts, take_lock
 from skerry.daemon.paths import Paths
@@ -30,7 +31,7 @@ def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> i
         print("skerry already runs with these directories; `skerry status` tells about it", file=sys.stderr)  # noqa: T201
         return 3
     except OSError as error:
-        return _cannot_start(error)
+        return _cannot_start(error, paths)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(config, paths, ready))
@@ -38,9 +39,9 @@ def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> i
         matching = group.subgroup(_CANNOT_START)
         if matching is None:
             raise
-        return _cannot_start(_first(matching))
+        return _cannot_start(_first(matching), paths)
     except _CANNOT_START as error:
-        return _cannot_start(error)
+        return _cannot_start(error, paths)
     return 0
 
 
@@ -52,7 +53,8 @@ async def _run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None
     await Platform(config, paths).run(ready, stop)
 
 
-def _cannot_start(error: BaseException) -> int:
+def _cannot_start(error: BaseException, paths: Paths) -> int:
+    note_start(paths.health, str(error))
     print(f"skerry cannot start: {error}", file=sys.stderr)  # noqa: T201
     return 1
 

@@ -142,6 +142,11 @@ def timeout(message: str) -> StatusError:
     return StatusError(504, "Timeout", message)
 
 
+def insufficient_storage(message: str) -> StatusError:
+    """507: there is no room on the disk."""
+    return StatusError(507, "InsufficientStorage", message)
+
+
 def json_quote(text: str) -> str:
     """Quote as Go's `%q` does for plain text."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

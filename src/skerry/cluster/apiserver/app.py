@@ -24,7 +24,7 @@ from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
-from skerry.cluster.store import Store, StoreFailed
+from skerry.cluster.store import Store, StoreFailed, StoreFull
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
 from skerry.machinery import status
@@ -88,6 +88,8 @@ class ApiServer:
             return await self._dispatch(request)
         except StatusError as error:
             return error_reply(error)
+        except StoreFull as error:
+            return error_reply(status.insufficient_storage(str(error)))
         except StoreFailed as error:
             log.error("store failed", error=str(error))
             return error_reply(status.internal(str(error)))

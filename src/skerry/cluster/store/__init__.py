@@ -10,9 +10,12 @@ that wait together, so sixteen clients share one flush. Readers see the last com
       Conflict            the object is at another version than the caller saw
         NotEmpty          the namespace that is to go still holds objects
       Expired             a watch from a version whose history is compacted away or never was, or a reader too slow
-      StoreFailed         the disk refused (full, read-only, damaged)
+      StoreFailed         the disk refused (read-only, damaged)
+        StoreFull         it has no room
 """
 
+from skerry.cluster.store.compaction import Keep
+from skerry.cluster.store.keeper import Keeper
 from skerry.cluster.store.objects import (
     AlreadyExists,
     Conflict,
@@ -23,7 +26,9 @@ from skerry.cluster.store.objects import (
     NotEmpty,
     StoreError,
     StoreFailed,
+    StoreFull,
 )
+from skerry.cluster.store.recovery import Finding, recover
 from skerry.cluster.store.store import Listing, Store
 from skerry.cluster.store.watcher import Watcher
 
@@ -32,6 +37,9 @@ __all__ = [
     "Conflict",
     "Event",
     "Expired",
+    "Finding",
+    "Keep",
+    "Keeper",
     "Key",
     "Listing",
     "Missing",
@@ -39,5 +47,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreFailed",
+    "StoreFull",
     "Watcher",
+    "recover",
 ]

@@ -64,3 +64,7 @@ class Expired(StoreError):
 
 class StoreFailed(StoreError):
     """SQLite or the disk below it failed; nothing was written."""
+
+
+class StoreFull(StoreFailed):
+    """There is no room on the disk; reads go on, and writes do once there is."""

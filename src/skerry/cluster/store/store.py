@@ -7,12 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from skerry.cluster.store.ceiling import Ceiling
+from skerry.cluster.store.compaction import Keep
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
-from skerry.cluster.store.schema import connect, prepare
+from skerry.cluster.store.recovery import Finding, is_disk
+from skerry.cluster.store.schema import SCHEMA_VERSION, check_quickly, connect, make_tables, schema_of
+from skerry.cluster.store.snapshot import snapshot
 from skerry.cluster.store.watcher import Watcher
 from skerry.cluster.store.writer import Write, Writer
 
-_HISTORY: Final = 2_000
+_KEEP: Final = Keep()
 _PIECE: Final = 256
 
 
@@ -25,35 +29,47 @@ class Listing(NamedTuple):
     remaining: int
 
 
+class _Connections(NamedTuple):
+    writing: sqlite3.Connection | None
+    reading: sqlite3.Connection
+
+
 class Store:
     """One SQLite file. Make it with `Store.open`, in the event loop that will use it."""
 
-    def __init__(self, writer: Writer, reader: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self._reader = reader
-        self._loop = loop
+    def __init__(self, path: Path, connections: "_Connections", keep: Keep, trouble: str = "") -> None:
+        self._path = path
+        self._reader = connections.reading
+        self._loop = asyncio.get_running_loop()
         self._watchers: set[Watcher] = set()
         self._published = self._mark("version")
-        self._writer = writer
+        self._findings: list[Finding] = []
+        self._writer = Writer(path, connections.writing, self._loop, keep, self._reopened)
+        self._writer.trouble = trouble
         self._writer.start(self._publish)
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, *, history: int = _HISTORY) -> "Store":
-        """Open or make the database; `history` is how many past writes watches can resume from.
+    def open(cls, path: Path, *, keep: Keep = _KEEP, checked: bool = False) -> "Store":
+        """Open or make the database; `keep` is what watches can resume from, `checked` says that its structure is.
 
         Raises `StoreFailed` when the file is damaged or cannot be written.
         """
-        loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as undo:
             try:
                 writing = undo.enter_context(contextlib.closing(connect(path)))
-                prepare(writing, path)
-                reader = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
-                store = cls(Writer(path, writing, loop, history), reader, loop)
+                prepare(writing, path, checked=checked)
+                reading = undo.enter_context(contextlib.closing(connect(path, readonly=True)))
+                store = cls(path, _Connections(writing, reading), keep)
             except (sqlite3.Error, OSError) as error:
                 raise StoreFailed(f"cannot open the database {path}: {error}") from error
             undo.pop_all()
         return store
+
+    @classmethod
+    def open_for_reading(cls, path: Path, why: str, *, keep: Keep = _KEEP) -> "Store":
+        """Serve what there is from memory while the disk does not let itself be written; writes try it again."""
+        return cls(path, _Connections(None, snapshot(path)), keep, why)
 
     def close(self) -> None:
         """Commit what waits, end all watches, close the file."""
@@ -75,13 +91,27 @@ class Store:
         """The resourceVersion of the last write; watchers may hear of it a moment later."""
         return self._mark("version")
 
+    @property
+    def trouble(self) -> str:
+        """Why the disk refuses writes at present, "" when it does not."""
+        return self._writer.trouble
+
+    def findings(self) -> list[Finding]:
+        """Take what repairs have found since the last call."""
+        taken, self._findings = self._findings, []
+        return taken
+
+    def repair(self) -> None:
+        """Have the database looked at, and mended if it is damaged."""
+        self._writer.repair()
+
     def get(self, key: Key) -> bytes | None:
         """Return the object.
 
         Raises `StoreFailed`, as all reading does.
         """
-        row = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key).fetchone()
-        return row[0] if row else None
+        rows = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key)
+        return rows[0][0] if rows else None
 
     def list_objects(
         self,
@@ -106,11 +136,12 @@ class Store:
             rows = self._read(
                 f"SELECT namespace, name, data FROM objects WHERE {where} ORDER BY namespace, name{page}",  # noqa: S608
                 *arguments,
-            ).fetchall()
+            )
             more = bool(limit) and len(rows) > limit
             remaining = self._count(where, *arguments) - limit if more else 0
         finally:
-            self._reader.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):
+                self._reader.execute("COMMIT")
         rows = rows[:limit] if more else rows
         return Listing(version, [row[2] for row in rows], (rows[-1][0], rows[-1][1]) if more else None, remaining)
 
@@ -162,15 +193,16 @@ class Store:
         self.check_kept(since)
         # Only up to what was published: later rows reach the watcher through `_publish`, once.
         rows = self._read(
-            "SELECT version, type, resource, namespace, name, data, previous FROM history"
-            " WHERE version > ? AND version <= ? AND resource = ? AND namespace = ifnull(?, namespace)"
-            " ORDER BY version LIMIT ?",
+            "SELECT h.version, h.type, h.resource, h.namespace, h.name, h.data, ifnull(h.previous, b.data)"
+            " FROM history h LEFT JOIN history b ON b.version = h.before"
+            " WHERE h.version > ? AND h.version <= ? AND h.resource = ? AND h.namespace = ifnull(?, h.namespace)"
+            " ORDER BY h.version LIMIT ?",
             since,
             self._published,
             resource,
             namespace,
             _PIECE,
-        ).fetchall()
+        )
         events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
         return events, len(events) < _PIECE
 
@@ -189,16 +221,44 @@ class Store:
             for watcher in self._watchers:
                 watcher.offer(event)
 
+    def _reopened(self, findings: list[Finding]) -> None:
+        """The writer has a new connection, and perhaps another file: read from it, and let all watches begin anew."""
+        with contextlib.suppress(sqlite3.Error):
+            reading = connect(self._path, readonly=True)
+            self._reader.close()
+            self._reader = reading
+        if findings:
+            self._findings += findings
+            self._published = self._mark("version")
+            for watcher in list(self._watchers):
+                watcher.close()
+
     def _mark(self, name: str) -> int:
-        value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
+        value: int = self._read("SELECT value FROM marks WHERE name=?", name)[0][0]
         return value
 
     def _count(self, where: str, *arguments: str) -> int:
-        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments).fetchone()[0]  # noqa: S608
+        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments)[0][0]  # noqa: S608
         return count
 
-    def _read(self, query: str, *arguments: str | int | None) -> sqlite3.Cursor:
+    def _read(self, query: str, *arguments: str | int | None) -> list[Any]:
         try:
-            return self._reader.execute(query, arguments)
+            return self._reader.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
+            if not self._closed and not is_disk(error):
+                self._writer.repair()
             raise StoreFailed(f"cannot read the database: {error}") from error
+
+
+def prepare(connection: sqlite3.Connection, path: Path, *, checked: bool) -> None:
+    """Fill an empty file; check one that is not.
+
+    Raises `sqlite3.DatabaseError`: it is damaged, or has another schema; `recovery.recover` helps both.
+    """
+    found = schema_of(connection)
+    if found == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        make_tables(connection, path, max(1, Ceiling(path).value))
+    elif found != SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"the database has schema {found}, not {SCHEMA_VERSION}")
+    elif not checked:
+        check_quickly(connection, path)

@@ -7,6 +7,7 @@ that got its answer can never be overtaken by its own event.
 """
 
 import contextlib
+import errno
 import queue
 import sqlite3
 import threading
@@ -18,16 +19,37 @@ from typing import Any, Final
 
 import msgspec
 
-from skerry.cluster.store.objects import AlreadyExists, Conflict, Event, Key, Missing, NotEmpty, StoreError, StoreFailed
+from skerry.cluster.store import checksums
+from skerry.cluster.store.ceiling import Ceiling
+from skerry.cluster.store.compaction import Keep, compact, give_back
+from skerry.cluster.store.failpoints import reach
+from skerry.cluster.store.objects import (
+    AlreadyExists,
+    Conflict,
+    Event,
+    Key,
+    Missing,
+    NotEmpty,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+)
+from skerry.cluster.store.recovery import Finding, recover
+from skerry.cluster.store.schema import connect, mark
 from skerry.kit.log import logger
 
 log = logger(__name__)
 
 _BATCH: Final = 64
-_COMPACT_EVERY: Final = 500
 _ANY_OF_NAMESPACE: Final = "SELECT 1 FROM objects WHERE namespace=? LIMIT 1"
 
+# What SQLite says when the content of the file is at fault, and not what was asked of it.
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# After these the connection, or the file below it, may not be what it was.
+_BROKEN: Final = frozenset({*_DAMAGED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
 Publish = Callable[[list[Event]], None]
+Reopened = Callable[[list[Finding]], None]
 Answer = tuple["Future[bytes]", "bytes | StoreError"]
 
 
@@ -43,16 +65,31 @@ class Write:
     empty: str | None = None  # delete only when no object is in this namespace
 
 
-class Writer:
-    """Owns the writing connection and its thread, which outlives every failure until `stop`."""
+class Repair:
+    """Asks the thread to look at the whole file before the next write, and to mend it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, loop: AbstractEventLoop, keep_history: int) -> None:
+
+class Writer:
+    """Owns the writing connection and its thread, which outlives every failure until `stop`.
+
+    A connection that is broken is dropped, and made anew for the next write. Without one from the start (`connection`
+    None: the disk was full or read-only) the same happens: each write tries, and the first that succeeds ends it.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection | None, loop: AbstractEventLoop, keep: Keep, reopened: Reopened
+    ) -> None:
         self._path = path
         self._connection = connection
         self._loop = loop
-        self._keep_history = keep_history
-        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._since_compaction = 0
+        self._reopened = reopened
+        self._damaged = False
+        self._keep = keep
+        self._ceiling = Ceiling(path)
+        self._queue: queue.SimpleQueue[Write | Repair | None] = queue.SimpleQueue()
+        self._writes = keep.due_writes  # since the last compaction; the last daemon's count is not known
+        self._bytes = 0
+        self.trouble = ""  # why the last write was refused by the disk, "" when it was not
         self._publish: Publish
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -64,18 +101,22 @@ class Writer:
     def submit(self, write: Write) -> None:
         self._queue.put(write)
 
+    def repair(self) -> None:
+        """Have the file looked at, and mended, before the next write."""
+        self._queue.put(Repair())
+
     def stop(self) -> None:
         """Finish what waits and end the thread."""
         self._queue.put(None)
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        with contextlib.closing(self._connection) as connection:
-            last = False
-            while not last:
-                batch, last = self._take()
-                if batch:
-                    self._commit(connection, batch)
+        last = False
+        while not last:
+            batch, last = self._take()
+            if batch or self._damaged:
+                self._commit(batch)
+        self._drop()
 
     def _take(self) -> tuple[list[Write], bool]:
         batch: list[Write] = []
@@ -83,7 +124,10 @@ class Writer:
         while True:
             if item is None:
                 return batch, True
-            batch.append(item)
+            if isinstance(item, Repair):
+                self._damaged = True
+            else:
+                batch.append(item)
             if len(batch) >= _BATCH:
                 return batch, False
             try:
@@ -91,47 +135,100 @@ class Writer:
             except queue.Empty:
                 return batch, False
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[Write]) -> None:
+    def _commit(self, batch: list[Write]) -> None:
+        events: list[Event] = []
         try:
+            connection = self._connected()
             events, answers = self._transaction(connection, batch)
+            self._say_works()
         except Exception as error:
-            if not isinstance(error, sqlite3.Error | OSError):
+            if not isinstance(error, sqlite3.Error | OSError | StoreError):
                 log.exception("store batch failed")
+            failure = self._failure(error)
+            self._after(error, failure)
+            answers = [(write.answer, failure) for write in batch]
+        self._call(self._deliver, events, answers)
+        if events:
+            with contextlib.suppress(sqlite3.Error):  # nobody waits for it; the next batch tries again
+                if give_back(connection):
+                    reach("vacuum.done")
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return the connection; after a failure mend the file if it is damaged, and make a new one."""
+        if self._connection is not None and not self._damaged:
+            return self._connection
+        self._drop()
+        findings = recover(self._path)
+        self._connection = connect(self._path)
+        self._damaged = False
+        self._ceiling = Ceiling(self._path)
+        self._call(self._reopened, findings)
+        return self._connection
+
+    def _after(self, error: Exception, failure: StoreFailed) -> None:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            failure = StoreFailed(f"cannot write to {self._path}: {error}")
-            events, answers = [], [(write.answer, failure) for write in batch]
+                self._connection.execute("ROLLBACK")
+        if code in _BROKEN:
+            self._damaged = self._damaged or code in _DAMAGED
+            self._drop()
+        if self.trouble != str(failure):
+            self.trouble = str(failure)
+            log.error("store cannot write", error=str(failure))
+
+    def _say_works(self) -> None:
+        if self.trouble:
+            log.info("store writes again")
+            self.trouble = ""
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _call(self, what: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who could be told
-            self._loop.call_soon_threadsafe(self._deliver, events, answers)
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _failure(self, error: Exception) -> StoreFailed:
+        if isinstance(error, StoreFailed):
+            return error
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
+            isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        )
+        if full:
+            return StoreFull(f"cannot write to {self._path}: {error}; make room on its disk")
+        return StoreFailed(f"cannot write to {self._path}: {error}")
 
     def _transaction(self, connection: sqlite3.Connection, batch: list[Write]) -> tuple[list[Event], list[Answer]]:
         events: list[Event] = []
         answers: list[Answer] = []
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("SELECT value FROM marks WHERE name='version'").fetchone()[0]
+        version, compacted = mark(connection, "version"), mark(connection, "compacted")
+        self._ceiling.cover(version + len(batch))
+        reach("writer.begun")
         for write in batch:
             try:
-                event = _apply(connection, write, version + 1)
+                event = _apply(connection, write, version + 1, compacted)
             except StoreError as error:
                 answers.append((write.answer, error))
             else:
                 version += 1
                 events.append(event)
                 answers.append((write.answer, event.data))
+        reach("writer.changed")
         connection.execute("UPDATE marks SET value=? WHERE name='version'", (version,))
-        compacted = self._compact(connection, version, len(events))
+        writes, size = self._writes + len(events), self._bytes + sum(len(event.data) for event in events)
+        if writes >= self._keep.due_writes or size >= self._keep.due_bytes:
+            compact(connection, version, self._keep)
+            writes = size = 0
+            reach("writer.compacted")
         connection.execute("COMMIT")
-        self._since_compaction = 0 if compacted else self._since_compaction + len(events)
+        reach("writer.committed")
+        self._writes, self._bytes = writes, size
         return events, answers
-
-    def _compact(self, connection: sqlite3.Connection, version: int, writes: int) -> bool:
-        if self._since_compaction + writes < _COMPACT_EVERY:
-            return False
-        oldest = version - self._keep_history
-        if oldest > 1:
-            connection.execute("DELETE FROM history WHERE version <= ?", (oldest,))
-            connection.execute("UPDATE marks SET value=max(value, ?) WHERE name='compacted'", (oldest,))
-        return True
 
     def _deliver(self, events: list[Event], answers: list[Answer]) -> None:
         self._publish(events)
@@ -144,10 +241,10 @@ class Writer:
                 future.set_result(result)
 
 
-def _apply(connection: sqlite3.Connection, write: Write, version: int) -> Event:
+def _apply(connection: sqlite3.Connection, write: Write, version: int, compacted: int) -> Event:
     """Make one change; an error leaves the transaction as it was."""
     key = write.key
-    previous = _checked(connection, write)
+    before, previous = _checked(connection, write)
     if write.object is None:
         assert previous is not None
         event = Event(version, "DELETED", key, _encoded(key, msgspec.json.decode(previous), version), previous)
@@ -155,15 +252,25 @@ def _apply(connection: sqlite3.Connection, write: Write, version: int) -> Event:
     else:
         data = _encoded(key, write.object, version)
         event = Event(version, "ADDED" if write.create else "MODIFIED", key, data, previous)
-        connection.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?)", (*key, version, data))
+        total = checksums.of_object(key, version, data)
+        if previous is None:
+            connection.execute("INSERT INTO objects VALUES (?,?,?,?,?,?)", (*key, version, data, total))
+        else:
+            connection.execute(
+                "UPDATE objects SET version=?, data=?, sum=? WHERE resource=? AND namespace=? AND name=?",
+                (version, data, total, *key),
+            )
+    # The write that made the state before is in the history, unless that ends after it.
+    kept = previous if before is not None and before <= compacted else None
+    total = checksums.of_write(version, event.type, key, event.data, before, kept)
     connection.execute(
-        "INSERT INTO history VALUES (?,?,?,?,?,?,?)", (version, event.type, *key, event.data, event.previous)
+        "INSERT INTO history VALUES (?,?,?,?,?,?,?,?,?)", (version, event.type, *key, event.data, before, kept, total)
     )
     return event
 
 
-def _checked(connection: sqlite3.Connection, write: Write) -> bytes | None:
-    """Return the present state of the object, after checking that the write may change it."""
+def _checked(connection: sqlite3.Connection, write: Write) -> tuple[int | None, bytes | None]:
+    """Return the present version and state of the object, after checking that the write may change it."""
     key = write.key
     row = connection.execute(
         "SELECT version, data FROM objects WHERE resource=? AND namespace=? AND name=?", key
@@ -176,7 +283,7 @@ def _checked(connection: sqlite3.Connection, write: Write) -> bytes | None:
         raise Conflict(key)
     if write.empty is not None and connection.execute(_ANY_OF_NAMESPACE, (write.empty,)).fetchone():
         raise NotEmpty(f"namespace {write.empty} is not empty")
-    return row[1] if row else None
+    return row or (None, None)
 
 
 def _encoded(key: Key, item: dict[str, Any], version: int) -> bytes:
