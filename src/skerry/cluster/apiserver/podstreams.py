@@ -49,8 +49,8 @@ class Session(Protocol):
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the terminal."""
 
-    async def outcome(self) -> int:
-        """Return the exit code; raises `StatusError` when there is none."""
+    async def outcome(self) -> tuple[int, str]:
+        """Return the exit code, and what else there is to say about the end."""
 
     async def aclose(self) -> None:
         """End the command if it still runs."""

@@ -57,9 +57,9 @@ class AttachSession:
             finally:
                 os.close(terminal)
 
-    async def outcome(self) -> int:
-        """The container's own exit code stands in the pod's status, where clients look for it."""
-        return 0
+    async def outcome(self) -> tuple[int, str]:
+        """Success: the container's own exit code stands in the pod's status, where clients look for it."""
+        return 0, ""
 
     async def aclose(self) -> None:
         self.end_input()

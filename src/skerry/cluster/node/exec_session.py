@@ -27,6 +27,8 @@ log = logger(__name__)
 
 _CONTROL: Final = 3
 _END_SECONDS: Final = 15.0
+_KILLED: Final = 137
+_HEARSAY_SECONDS: Final = 0.5
 _TROUBLE: Final = "error executing command in container"
 
 
@@ -49,7 +51,6 @@ class ExecSession:
         self._terminal = -1
         self._outlets: dict[int, Outlet] = {}
         self._inlet: Inlet | None = None
-        self._killed = ""
         given: list[int] = []
         try:
             streams = self._open_terminal(given) if tty else self._open_pipes(given, stdin=stdin)
@@ -81,11 +82,12 @@ class ExecSession:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    async def outcome(self) -> int:
+    async def outcome(self) -> tuple[int, str]:
         code = await asyncio.shield(self._exited)
-        if self._killed:
-            raise status.internal(f"{_TROUBLE}: {self._killed}")
-        return code
+        if code == _KILLED:
+            # Whoever ends a container kills all of it, and is heard of a moment after the command.
+            await asyncio.wait({self._container.ended}, timeout=_HEARSAY_SECONDS)
+        return code, f"the container {self._container.name} has ended" if self._container.ended.done() else ""
 
     async def aclose(self) -> None:
         self._container.ended.remove_done_callback(self._container_ended)
@@ -142,7 +144,6 @@ class ExecSession:
     # Ending
 
     def _container_ended(self, end: "asyncio.Future[Exit]") -> None:
-        self._killed = f"the container {self._container.name} has ended"
         self._let_go()
 
     def _let_go(self) -> None:
@@ -168,4 +169,4 @@ class ExecSession:
         self._let_go()
         clean = ended is not None and ended.si_code == os.CLD_EXITED
         if not self._exited.done():
-            self._exited.set_result(ended.si_status if clean else 137)
+            self._exited.set_result(ended.si_status if clean else _KILLED)

@@ -84,12 +84,10 @@ async def _speak(connection: Connection, session: Session, wanted: Wanted) -> No
     async with asyncio.TaskGroup() as group:
         for channel, asked in ((_STDOUT, wanted.stdout), (_STDERR, wanted.stderr)):
             group.create_task(_pass_on(connection if asked else None, session, channel))
-    try:
-        code = await session.outcome()
-    except StatusError as error:
-        await _say(connection, error.body())
-    else:
-        await _say(connection, ended(code))
+    code, words = await session.outcome()
+    if words and (wanted.stderr or wanted.tty):
+        await connection.send(bytes((_STDOUT if wanted.tty else _STDERR,)) + f"{words}\r\n".encode())
+    await _say(connection, ended(code))
 
 
 async def _pass_on(connection: Connection | None, session: Session, channel: int) -> None:
