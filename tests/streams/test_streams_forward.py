@@ -111,4 +111,6 @@ async def test_a_port_that_nobody_listens_on_is_told(server: Streaming) -> None:
         assert await talk(port, b"hello") == b""
         told = (await process.stderr.readline()).decode()
         uid, address = server.node.pod("bee").metadata.uid, server.node.status("bee").podIP
-        assert f"error forwarding port 9 to pod bee, uid {uid}: dial tcp4 {address}:9: connect: connection refused" in told
+        assert (
+            f"error forwarding port 9 to pod bee, uid {uid}: dial tcp4 {address}:9: connect: connection refused" in told
+        )

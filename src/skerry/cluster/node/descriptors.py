@@ -70,7 +70,6 @@ async def _ready(watch: Callable[..., Any], forget: Callable[[int], Any], descri
     """Wait until the descriptor can be read or written."""
     ready = asyncio.get_running_loop().create_future()
 
-
     def seen() -> None:
         if not ready.done():
             ready.set_result(None)
