@@ -6,18 +6,18 @@ A process of its own: the client leaves sockets for the garbage collector, which
 import contextlib
 import http.client
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubernetes import client, config
-from kubernetes.client.rest import ApiException
+from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
 
 @contextlib.contextmanager
 def core() -> Iterator[client.CoreV1Api]:
     """A client of its own for each call: `stream` changes the one that it is given."""
-    with config.new_client_from_config(sys.argv[1]) as api:
+    with config.new_client_from_config(sys.argv[1]) as api:  # type: ignore[no-untyped-call]
         if sys.argv[3:]:
             api.set_default_header("sec-websocket-protocol", sys.argv[3])
         yield client.CoreV1Api(api)
@@ -38,29 +38,29 @@ def execute() -> None:
         assert ended == ("got hello\n", "oops\n", 7), ended
 
 
-def refused(**asked: Any) -> ApiException:
-    """Ask over a WebSocket for what is refused."""
+def error_of(call: Callable[[client.CoreV1Api], object]) -> ApiException:
+    """Do what is refused."""
     with core() as api:
         try:
-            stream(api.connect_get_namespaced_pod_exec, namespace="ai-demo", stdout=True, **asked)
+            call(api)
         except ApiException as error:
             return error
     raise AssertionError("not refused")
 
 
 def refusals() -> None:
-    absent = str(refused(name="nobody", command=["true"]))
+    def ask(name: str, **more: Any) -> ApiException:
+        asked = {"name": name, "namespace": "ai-demo", "stdout": True, **more}
+        return error_of(lambda api: stream(api.connect_get_namespaced_pod_exec, **asked))
+
+    absent = str(ask("nobody", command=["true"]))
     assert "404 Not Found" in absent, absent
     assert "nobody" in absent, absent
-    assert "400 Bad Request" in str(refused(name="bee"))
-    with core() as api:  # a plain request, as made without `stream`
-        try:
-            api.connect_get_namespaced_pod_exec("bee", "ai-demo", command=["true"], stdout=True)
-        except ApiException as error:
-            assert error.status == 400, error
-            assert "Upgrade request required" in str(error), error
-        else:
-            raise AssertionError("not refused")
+    assert "400 Bad Request" in str(ask("bee"))
+    # A plain request, as made without `stream`.
+    plain = error_of(lambda api: api.connect_get_namespaced_pod_exec("bee", "ai-demo", command=["true"], stdout=True))
+    assert plain.status == 400, plain
+    assert "Upgrade request required" in str(plain), plain
 
 
 def leave() -> None:

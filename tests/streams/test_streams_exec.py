@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.node.bench import eventually
 from tests.node.cluster import shell
-from tests.streams.terminal import person, running_programs
 from tests.streams.talking import PROGRAMS, SLEEP, Streaming
+from tests.streams.terminal import person, running_programs
 
 pytestmark = pytest.mark.skipif(not PROGRAMS, reason="kubectl is not installed")
 
@@ -63,13 +63,13 @@ async def test_a_terminal_is_a_terminal(server: Streaming, program: str) -> None
         await typist.sees("is-a-tty xterm")
         await typist.sees("24 80")
         typist.window(rows=33, columns=99)
-        typist.types("until [ \"$(stty size)\" = '33 99' ]; do sleep 0.05; done; echo resized\n")
-        await typist.sees("\nresized")
+        typist.types("until [ \"$(stty size)\" = '33 99' ]; do sleep 0.05; done; echo re''sized\n")
+        await typist.sees("resized")
         typist.types("sleep 4241\n")
         await eventually(lambda: bool(running_programs("sleep 4241")))
         typist.types("\x03")
-        typist.types("echo still here; exit 4\n")
-        await typist.sees("\nstill here")
+        typist.types("echo still ''here; exit 4\n")
+        await typist.sees("still here")
         assert await typist.ends() == 4
 
 

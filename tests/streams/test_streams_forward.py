@@ -36,7 +36,10 @@ async def main():
 asyncio.run(main())
 """
 IP = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
-WEB = "import http.server as h, os; h.ThreadingHTTPServer((os.environ['IP'], 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+WEB = """
+import http.server, os
+http.server.ThreadingHTTPServer((os.environ["IP"], 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
 
 
 async def listening(server: Streaming, name: str, program: str, port: int) -> None:
@@ -57,7 +60,7 @@ async def forwarding(server: Streaming, program: str, *ports: str) -> AsyncItera
     """Forward, and give the local ports."""
     command = ("port-forward", "-n", "ai-demo", "bee", *ports, "--address", "127.0.0.1")
     async with server.kubectl(program).lines(*command) as lines:
-        local = []
+        local: list[int] = []
         while len(local) < len(ports):
             found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) -> ", await anext(lines))
             assert found

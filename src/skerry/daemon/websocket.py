@@ -38,6 +38,7 @@ _PIECE_COST: Final = 256  # what an empty piece costs too
 _PING_SECONDS: Final = 30.0
 _SILENT_SECONDS: Final = 600.0
 _CLOSE_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 1.0
 _KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _STATUS: Final = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 426: "Upgrade Required"}
 
@@ -60,12 +61,14 @@ class WebSocketProtocol(asyncio.Protocol):
         self._ping_seconds = ping_seconds
         self._silent_seconds = silent_seconds
         self._transport: asyncio.Transport
+        self._task: asyncio.Task[None] | None = None
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._reader = FrameReader()
         self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self._arrived = asyncio.Event()
+        self._told = False
         self._held = 0
         self._reading = True
         self._writable = asyncio.Event()
@@ -149,9 +152,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._refuse(400, "unable to upgrade: websocket wants GET and a Sec-WebSocket-Key of 16 bytes")
         else:
             self._phase = "answering"
-            task = self._loop.create_task(self._run(self._scope(fields)))
-            self._state.tasks.add(task)
-            task.add_done_callback(self._state.tasks.discard)
+            self._task = self._loop.create_task(self._run(self._scope(fields)))
+            self._state.tasks.add(self._task)
+            self._task.add_done_callback(self._state.tasks.discard)
 
     def _scope(self, fields: dict[bytes, bytes]) -> Message:
         url = httptools.parse_url(self._url)
@@ -276,8 +279,14 @@ class WebSocketProtocol(asyncio.Protocol):
         self._timer = self._loop.call_later(_CLOSE_SECONDS, self._transport.abort)
 
     def _disconnected(self, code: int) -> None:
+        """Tell the application; one that waits for something else than messages is cancelled."""
+        if self._told:
+            return
+        self._told = True
         self._messages.append({"type": "websocket.disconnect", "code": code})
         self._arrived.set()
+        if self._task is not None:
+            self._loop.call_later(_LEAVE_SECONDS, self._task.cancel)
 
     def _tick(self) -> None:
         if self._phase != "open":

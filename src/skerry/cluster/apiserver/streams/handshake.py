@@ -55,7 +55,7 @@ async def conclude(answer: Answer, scope: Message, receive: Receive, send: Send)
         log.info("stream refused", path=scope["path"], offered=offered)
         wanted = f"the client offers {offered}, the server speaks {', '.join(answer.protocols)}"
         answer = error_reply(status.bad_request(f"unable to upgrade: no subprotocol in common: {wanted}"))
-    elif not isinstance(answer, Reply):
+    elif not isinstance(answer, Reply) or answer.code < 400:
         answer = error_reply(status.bad_request("unable to upgrade: there is no conversation at this path"))
     await _refuse(answer, send)
 
