@@ -139,7 +139,7 @@ class NodeAgent:
 
     async def read_logs(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """Answer `pods/log`; raises `StatusError` before the first line."""
-        options = LogOptions.from_query(query)
+        options = LogOptions.from_query(query, pod)
         return await self._reader.read_logs(namespace, pod, query.get("container"), options)
 
     # Beginning

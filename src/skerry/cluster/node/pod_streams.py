@@ -6,13 +6,15 @@ The pod comes as the API has it. Errors are `StatusError`s in the words that a k
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from skerry.cluster.node.attach_session import AttachSession
 from skerry.cluster.node.containers import Container
-from skerry.cluster.node.exec_session import ExecSession, Surroundings
-from skerry.cluster.node.layout import Directories
+from skerry.cluster.node.layout import Directories, PodDirectories
 from skerry.machinery import status
+
+if TYPE_CHECKING:
+    from skerry.cluster.node.attach_session import AttachSession
+    from skerry.cluster.node.exec_session import ExecSession
 
 _DIAL_SECONDS: Final = 30.0
 
@@ -37,15 +39,20 @@ class PodStreams:
         self._directories = directories
         self._running = running
 
-    async def exec(self, pod: Any, container: str, command: Sequence[str], wanted: Wanted) -> ExecSession:
+    async def exec(self, pod: Any, container: str, command: Sequence[str], wanted: Wanted) -> "ExecSession":
         """Start a command in a running container."""
+        # Loaded when the first command is run, as what is attached below.
+        from skerry.cluster.node.exec_session import ExecSession, Surroundings
+
         found, attempt = self._find(pod, container)
         spec_file = self._of(pod).spec(container, attempt)
         surroundings = Surroundings(container, spec_file, found.pid, found.exited)
         return ExecSession(surroundings, command, stdin=wanted.stdin, tty=wanted.tty)
 
-    async def attach(self, pod: Any, container: str, wanted: Wanted) -> AttachSession:
+    async def attach(self, pod: Any, container: str, wanted: Wanted) -> "AttachSession":
         """Join a running container."""
+        from skerry.cluster.node.attach_session import AttachSession
+
         found, attempt = self._find(pod, container)
         spec = pod["spec"]
         once = any(
@@ -73,7 +80,7 @@ class PodStreams:
             why = "connect: connection refused" if refused else str(error.strerror or error)
         raise status.internal(f"{trouble}: dial tcp4 {address}:{port}: {why}")
 
-    def _of(self, pod: Any) -> Any:
+    def _of(self, pod: Any) -> PodDirectories:
         meta = pod["metadata"]
         return self._directories.of(meta["namespace"], meta["name"], meta["uid"])
 
