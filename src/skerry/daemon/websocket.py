@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import socket
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -83,10 +83,10 @@ class WebSocketProtocol(asyncio.Protocol):
     # What the transport tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an `isinstance`: uvloop's transports have their own ancestors.
+        self._transport = cast("asyncio.Transport", transport)
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls `shutdown`
-        _keep_alive(transport)
+        _keep_alive(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
