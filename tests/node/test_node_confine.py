@@ -176,7 +176,10 @@ async def test_a_program_of_the_container_sees_what_it_sees(bench: Bench, isolat
     )
     assert (3, "weights") == (result.returncode, result.stdout), result.stderr
     result = subprocess.run([*command, "nope"], capture_output=True, text=True, timeout=20, check=False)
-    assert (126, 'exec: "nope": executable file not found in $PATH\n') == (result.returncode, result.stderr)
+    assert (
+        127,
+        'exec failed: unable to start container process: exec: "nope": executable file not found in $PATH\n',
+    ) == (result.returncode, result.stderr)
 
 
 async def test_a_control_group_ends_a_program_that_takes_too_much(bench: Bench) -> None:

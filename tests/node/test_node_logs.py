@@ -111,11 +111,19 @@ async def test_choices_of_lines(book: Book, query: dict[str, str], expected: str
     assert expected == await book.read(**query)
 
 
-@pytest.mark.parametrize("query", [{"tailLines": "x"}, {"limitBytes": "0"}, {"follow": "maybe"}, {"sinceTime": "now"}])
-async def test_bad_queries_are_refused(book: Book, query: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"tailLines": "x"}, 400),
+        ({"sinceTime": "now"}, 400),
+        ({"limitBytes": "0"}, 422),
+        ({"sinceSeconds": "1", "sinceTime": "2026-11-22T12:00:00Z"}, 422),
+    ],
+)
+async def test_bad_queries_are_refused(book: Book, query: dict[str, str], code: int) -> None:
     with pytest.raises(StatusError) as caught:
         await book.read(**query)
-    assert 400 == caught.value.code
+    assert code == caught.value.code
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.integers(0, 12))
@@ -240,3 +248,9 @@ def test_options_are_read_from_the_query() -> None:
     query = {"follow": "true", "tailLines": "5", "sinceTime": "2026-11-22T12:00:00Z", "container": "x"}
     expected = LogOptions(follow=True, tail_lines=5, since_time=datetime(2026, 11, 22, 12, tzinfo=UTC))
     assert expected == LogOptions.from_query(query)
+
+
+def test_whatever_is_not_false_is_true() -> None:
+    options = LogOptions.from_query({"follow": "", "previous": "maybe", "timestamps": "False"})
+    assert options == LogOptions(follow=True, previous=True)
+    assert LogOptions.from_query({"follow": "0"}) == LogOptions()

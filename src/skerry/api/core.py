@@ -156,7 +156,7 @@ POD: Final = Kind(
     columns=POD_COLUMNS,
     short_names=("po",),
     categories=("all",),
-    subresources=("binding", "log", "status"),
+    subresources=("attach", "binding", "exec", "log", "portforward", "status"),
     default=default_pod,
     validate=validate_pod,
 )

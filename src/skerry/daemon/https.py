@@ -39,6 +39,13 @@ def bind(address: str, port: int, setting: str) -> socket.socket:
     return listening
 
 
+def upgraded(*, config: uvicorn.Config, server_state: Any, app_state: dict[str, Any]) -> asyncio.Protocol:
+    """Return who goes on with a connection that becomes a WebSocket; loaded when the first one does."""
+    from skerry.daemon.websocket import WebSocketProtocol
+
+    return WebSocketProtocol(config, server_state, app_state)
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -53,7 +60,7 @@ class HttpsServer:
         config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=f"{__name__}:upgraded",
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -26,6 +26,7 @@ from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
 from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
 from skerry.cluster.apiserver.podapi import ReadLogs
+from skerry.cluster.apiserver.podstreams import LateNode
 from skerry.cluster.apiserver.transport import InProcessTransport
 from skerry.cluster.controllers.route import assign_host
 from skerry.cluster.gateway.process import GatewayFailed, GatewayProcess
@@ -106,14 +107,15 @@ class Platform:
     def _build(
         self, store: Store, pki: certificates.Pki, listening: socket.socket, gateway: GatewayProcess
     ) -> "_Rooms":
-        node_logs = _NodeLogs()
-        app = self._api_server(store, pki, node_logs)
+        node_logs, node_streams = _NodeLogs(), LateNode()
+        app = self._api_server(store, pki, node_logs, node_streams)
         server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
         manager = Manager(caches, self._clock)
         node = self._node(client, caches, node_logs)
+        node_streams.node = node.streams
         self._add_controllers(manager, client, gateway)
         return _Rooms(store, client, server, transport, manager, node, gateway)
 
@@ -122,7 +124,9 @@ class Platform:
             files.private_directory(directory)
         self._reserve.keep()
 
-    def _api_server(self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs") -> ApiServer:
+    def _api_server(
+        self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs", node_streams: LateNode
+    ) -> ApiServer:
         tokens = Tokens({token_hash(pki.admin_token.read_text()): ADMIN})
         apps_domain = self._config.apps_domain
 
@@ -130,7 +134,7 @@ class Platform:
             if getattr(kind, "plural", "") == "routes" and old is None:
                 assign_host(new, apps_domain)
 
-        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,))
+        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, (route_host,), node_streams)
         return ApiServer(parts)
 
     def _gateway(self) -> GatewayProcess:

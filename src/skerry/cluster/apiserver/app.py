@@ -7,7 +7,7 @@ chunks on the wire at once. Every error leaves as a `metav1.Status`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,8 +17,9 @@ from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
+from skerry.cluster.apiserver.podstreams import LateNode, NodeStreams, PodStreams, not_upgraded
 from skerry.cluster.apiserver.reading import Reader
-from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
+from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, text_reply
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
@@ -49,6 +50,7 @@ class ApiServerParts:
     tokens: Tokens
     read_logs: ReadLogs
     hooks: Sequence[Hook] = ()
+    node: NodeStreams = field(default_factory=LateNode)
 
 
 class ApiServer:
@@ -64,27 +66,39 @@ class ApiServer:
         self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
-        self._handlers = Handlers(pods.handlers())
+        self._handlers = Handlers(pods.handlers(), PodStreams(self._reader, parts.node).handlers())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # Loaded when the first client streams.
+            from skerry.cluster.apiserver.streams.handshake import conclude
+
+            await conclude(await self._answer(scope, _no_body), scope, receive, send)
+            return
         if scope["type"] != "http":
             return
         reply = await self._answer(scope, receive)
+        if isinstance(reply, Upgrade):
+            reply = not_upgraded(scope)
         if isinstance(reply, Stream):
             await _send_stream(reply, receive, send, head=scope["method"] == "HEAD")
         else:
             await _send_reply(reply, send, head=scope["method"] == "HEAD")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply | Stream:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Answer a request, or the one that asks for a WebSocket: who may do what is decided alike for both."""
+        method = scope.get("method", "GET")
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
             user = user_of(scope, headers, self._tokens)
             if user is None and scope["path"] not in _OPEN_PATHS:
                 return error_reply(status.unauthorized())
-            query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
+            parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            query = dict(reversed(parameters))
             body = await _read_body(receive)
             user = user or "system:anonymous"
-            request = Request(scope["method"], scope["path"], query, headers, body, user, inside=is_inside(scope))
+            inside = is_inside(scope)
+            request = Request(method, scope["path"], query, headers, body, user, inside, parameters)
             return await self._dispatch(request)
         except StatusError as error:
             return error_reply(error)
@@ -94,10 +108,10 @@ class ApiServer:
             log.error("store failed", error=str(error))
             return error_reply(status.internal(str(error)))
         except Exception as error:  # the client still gets a Status, the log gets the trace
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            log.exception("request failed", method=method, path=scope["path"])
             return error_reply(status.internal(f"{type(error).__name__}: {error}"))
 
-    async def _dispatch(self, request: Request) -> Reply | Stream:
+    async def _dispatch(self, request: Request) -> Answer:
         if request.path in {"/healthz", "/livez", "/readyz"}:
             return text_reply("ok")
         if (document := self._documents.find(request)) is not None:
@@ -107,7 +121,7 @@ class ApiServer:
             raise status.no_such_path()
         return await self._resource(request, target)
 
-    async def _resource(self, request: Request, target: Target) -> Reply | Stream:
+    async def _resource(self, request: Request, target: Target) -> Answer:
         verb = verb_of(request, target)
         if (handler := self._handlers.find(target, verb)) is not None:
             return await handler(request, target)
@@ -134,6 +148,10 @@ class ApiServer:
                 return await self._deleter.delete(request, target)
             case _:
                 return await self._deleter.delete_collection(request, target)
+
+
+async def _no_body() -> MutableMapping[str, Any]:
+    return {"type": "http.request"}
 
 
 async def _read_body(receive: Receive) -> bytes:

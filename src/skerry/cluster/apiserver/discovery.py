@@ -27,9 +27,12 @@ AGGREGATED_VERSIONS: Final = ("v2", "v2beta1")
 _STATUS_VERBS: Final = ["get", "patch", "update"]
 # Sub-resources that answer with another kind than their parent, or take other verbs than a status does.
 _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
+    "attach": (["create", "get"], "PodAttachOptions"),
     "binding": (["create"], "Binding"),
+    "exec": (["create", "get"], "PodExecOptions"),
     "finalize": (["update"], None),
     "log": (["get"], None),
+    "portforward": (["create", "get"], "PodPortForwardOptions"),
     "status": (_STATUS_VERBS, None),
 }
 

@@ -1,8 +1,8 @@
-"""What goes back: a whole body, or a stream of chunks."""
+"""What goes back: a whole body, a stream of chunks, or a connection that goes on as something else."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -27,6 +27,36 @@ class Stream:
 
     chunks: AsyncIterator[bytes]
     media_type: str = JSON
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a message, and whether the message begins and ends with it."""
+
+    data: bytes
+    begins: bool
+    ends: bool
+
+
+class Connection(Protocol):
+    """A WebSocket after its handshake; messages arrive in pieces."""
+
+    async def receive(self) -> Piece | None:
+        """Return the next piece; None when the client has left."""
+
+    async def send(self, data: bytes) -> None:
+        """Send a whole message; waits while the client is behind."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """All is well, and the rest is said over a WebSocket: in one of these subprotocols, by `talk`."""
+
+    protocols: Sequence[str]
+    talk: Callable[[Connection, str], Awaitable[None]]
+
+
+Answer = Reply | Stream | Upgrade
 
 
 def json_reply(value: Any, code: int = 200, media_type: str = JSON) -> Reply:

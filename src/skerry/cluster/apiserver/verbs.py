@@ -9,11 +9,11 @@ resource stands for every kind that has the sub-resource: `("*/scale", "get")`.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from skerry.cluster.apiserver.replies import Reply, Stream
+from skerry.cluster.apiserver.replies import Answer
 from skerry.cluster.apiserver.requests import Request, Target
 from skerry.machinery import status
 
-Handler = Callable[[Request, Target], Awaitable[Reply | Stream]]
+Handler = Callable[[Request, Target], Awaitable[Answer]]
 
 _OF_METHODS: Final = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
 # Sub-resources that are parts of the stored object itself.

@@ -32,6 +32,7 @@ from skerry.cluster.node.layout import Directories, PodRecord
 from skerry.cluster.node.logs import LogOptions, LogReader
 from skerry.cluster.node.native import NativeTable
 from skerry.cluster.node.node_object import NodeObject
+from skerry.cluster.node.pod_streams import PodStreams
 from skerry.cluster.node.pod_users import PodUsers
 from skerry.cluster.node.pod_worker import PodWorker
 from skerry.cluster.node.reporting import Reporter
@@ -99,6 +100,7 @@ class NodeAgent:
         self._changes: asyncio.Queue[Change[Pod]] = asyncio.Queue()
         self._stopping = False
         self._reader = LogReader(config.log, self._pods.get, self._running, clock)
+        self.streams = PodStreams(self._directories, self._running_container)
         self._pods.listen(self._changes.put_nowait)
         caches.of(ConfigMap).listen(lambda change: self._object_changed("ConfigMap", change))
         caches.of(Secret).listen(lambda change: self._object_changed("Secret", change))
@@ -137,7 +139,7 @@ class NodeAgent:
 
     async def read_logs(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """Answer `pods/log`; raises `StatusError` before the first line."""
-        options = LogOptions.from_query(query)
+        options = LogOptions.from_query(query, pod)
         return await self._reader.read_logs(namespace, pod, query.get("container"), options)
 
     # Beginning
@@ -245,8 +247,12 @@ class NodeAgent:
         return pod.spec is not None and pod.spec.nodeName == self._config.name
 
     def _running(self, uid: str, container: str, attempt: int) -> "asyncio.Future[Any] | None":
+        found = self._running_container(uid, container)
+        return found[0].exited if found is not None and found[1] == attempt else None
+
+    def _running_container(self, uid: str, container: str) -> tuple[Container, int] | None:
         worker = self._workers.get(uid)
-        return worker.running(container, attempt) if worker is not None else None
+        return worker.running(container) if worker is not None else None
 
     def _pull_secrets(self, pod: Any) -> list[Mapping[str, Any]]:
         namespace = pod.metadata.namespace

@@ -21,12 +21,14 @@ for `/` itself, with a chroot.
 # ruff: noqa: PTH102, PTH103, PTH112, PTH116, PTH118, PTH120, PTH123, PTH211
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
 import signal
 import stat
 import sys
+import termios
 from typing import Any, Final, NoReturn
 
 Spec = dict[str, Any]
@@ -51,7 +53,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Refused(Exception):
-    """The container cannot be set up; the text is for its owner."""
+    """The container cannot be set up; the text is for its owner, the code what a shell would end with."""
+
+    code = 126
+
+
+class NotFound(Refused):
+    """There is no such program."""
+
+    code = 127
 
 
 def load(spec_file: str) -> Spec:
@@ -61,15 +71,18 @@ def load(spec_file: str) -> Spec:
     return spec
 
 
-def become(spec: Spec, out: int, err: int, parent: int) -> NoReturn:
+def become(spec: Spec, streams: tuple[int, int, int], parent: int) -> NoReturn:
     """Turn this process into the container's program; raises what went wrong."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     _join_cgroups(spec)
     os.setsid()
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    for standard, stream in enumerate(streams):
+        if stream != standard:
+            os.dup2(stream, standard)
+    if os.isatty(0):
+        _take_terminal(spec)
     os.umask(0o022)
     _arrange(spec)
     _limit(spec)
@@ -81,18 +94,33 @@ def become(spec: Spec, out: int, err: int, parent: int) -> NoReturn:
     _execute(spec, spec["argv"])
 
 
+def _take_terminal(spec: Spec) -> None:
+    """Make the standard input the terminal of this session, and the pod's user its owner."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if spec.get("user"):
+        os.fchown(0, spec["user"]["uid"], -1)
+    spec["env"].setdefault("TERM", "xterm")
+
+
 def execute(spec_file: str, pid: int, argv: list[str]) -> NoReturn:
-    """Run another program in the surroundings of a running container (exec probes)."""
+    """Run another program in the surroundings of a running container: probes, hooks, `kubectl exec`.
+
+    It dies with the process that asks for it, so that a daemon that is killed leaves none behind.
+    """
     spec = load(spec_file)
     try:
+        if os.isatty(0):
+            _take_terminal(spec)
         _join_cgroups(spec)
         _enter_namespaces(spec, pid)
         _limit(spec)
         _drop_privileges(spec)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _execute(spec, argv)
     except (Refused, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        os._exit(126)
+        sys.stderr.write(f"exec failed: unable to start container process: {error}\n")
+        sys.stderr.flush()
+        os._exit(error.code if isinstance(error, Refused) else 126)
 
 
 def possible() -> str:
@@ -365,7 +393,7 @@ def _execute(spec: Spec, argv: list[str]) -> NoReturn:
         os.execvpe(program, argv, spec["env"])  # noqa: S606 - no shell is the point
     except FileNotFoundError as error:
         if "/" in program:
-            raise Refused(f'exec: "{program}": stat {program}: no such file or directory') from error
-        raise Refused(f'exec: "{program}": executable file not found in $PATH') from error
+            raise NotFound(f'exec: "{program}": stat {program}: no such file or directory') from error
+        raise NotFound(f'exec: "{program}": executable file not found in $PATH') from error
     except OSError as error:
         raise Refused(f'exec: "{program}": {os.strerror(error.errno or 0).lower()}') from error

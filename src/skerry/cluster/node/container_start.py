@@ -93,6 +93,8 @@ def prepare(starter: Starter, surround: PodSurroundings, pod: Any, container: An
         log_file=surround.directories.log_file(container.name, attempt),
         program=what,
         memory_limit=limit if limit and not group.enforces_memory else 0,
+        stdin=bool(container.stdin),
+        tty=bool(container.tty),
     )
     return Prepared(launch, f"native://{entry.name}", entry.name)
 

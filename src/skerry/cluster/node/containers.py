@@ -90,6 +90,8 @@ class Launch:
     program: Program
     memory_limit: int = 0  # bytes that the supervisor has to watch; 0 where a control group does, or no limit
     stop_signal: int = int(signal.SIGTERM)
+    stdin: bool = False
+    tty: bool = False
     log_bytes: int = _LOG_BYTES
     log_files: int = _LOG_FILES
 
@@ -107,6 +109,7 @@ class _State(Struct, frozen=True, rename="camel"):
     supervisor: _Identity
     child: _Identity
     started_at: datetime
+    terminal: str = ""
 
 
 class Exit(Struct, frozen=True, rename="camel"):
@@ -128,6 +131,7 @@ class Container:
     pid: int
     started_at: datetime
     _pidfd: int
+    terminal: str = ""  # the device, of a container with `tty: true`
     exited: "asyncio.Future[Exit]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def terminate(self) -> None:
@@ -137,6 +141,10 @@ class Container:
     def kill(self) -> None:
         """Kill every process of the container."""
         self._send(signal.SIGUSR1)
+
+    def end_input(self) -> None:
+        """Let the program see the end of its standard input once no client writes to it."""
+        self._send(signal.SIGUSR2)
 
     def release(self) -> None:
         """Stop watching; the container goes on."""
@@ -234,7 +242,7 @@ def _spawn(what: Launch) -> tuple[int, int]:
     _write_spec(what)
     lock = _take_lock(what.directory)
     ready, ready_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    ready_write = _high(ready_write)
+    ready_write = high(ready_write)
     command = [*supervisor_command(), str(what.spec_file)]
     errors = str(what.directory / "supervisor.err")
     actions = [
@@ -257,7 +265,7 @@ def _spawn(what: Launch) -> tuple[int, int]:
 
 
 def _take_lock(directory: Path) -> int:
-    lock = _high(os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    lock = high(os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -292,6 +300,7 @@ def _write_spec(what: Launch) -> None:
         "readyFd": _READY_FD,
         "lockFd": _LOCK_FD,
     }
+    header |= {name: 1 for name, asked in (("stdin", what.stdin), ("tty", what.tty)) if asked}
     lines = "".join(f"{key}={value}\n" for key, value in header.items())
     marked = {**what.program.env, MARK: str(what.directory)}
     program = msgspec.json.encode(msgspec.structs.replace(what.program, env=marked))
@@ -301,7 +310,7 @@ def _write_spec(what: Launch) -> None:
         file.write(lines.encode() + b"\n" + program)
 
 
-def _high(descriptor: int) -> int:
+def high(descriptor: int) -> int:
     """Move a descriptor out of the way of the fixed numbers that the supervisor gets."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
     os.close(descriptor)
@@ -333,7 +342,7 @@ def _attach(directory: Path, state: _State) -> Container | None:
     if not state.supervisor.process().alive():
         os.close(pidfd)
         return None
-    container = Container(directory, state.child.pid, state.started_at, pidfd)
+    container = Container(directory, state.child.pid, state.started_at, pidfd, state.terminal)
     container.watch()
     return container
 

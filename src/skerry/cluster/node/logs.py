@@ -16,9 +16,9 @@ from skerry.cluster.node.log_files import Cursor, content, lines_of
 from skerry.cluster.node.pod_status import container_id
 from skerry.kit.clock import Clock
 from skerry.machinery import status
+from skerry.machinery.fielderrors import FieldError, forbidden, invalid
 
-_TRUE: Final = frozenset({"1", "true", "True", "TRUE", "t", "T"})
-_FALSE: Final = frozenset({"0", "false", "False", "FALSE", "f", "F", ""})
+_FALSE: Final = frozenset({"0", "false"})
 
 Running = Callable[[str, str, int], "asyncio.Future[Any] | None"]
 """(pod uid, container, attempt) → a future that is done when the attempt ends; None when it does not run here."""
@@ -36,17 +36,36 @@ class LogOptions(Struct, frozen=True):
     since_time: datetime | None = None
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> "LogOptions":
-        """Read the query; raises 400 for a value that is none."""
-        return cls(
+    def from_query(cls, query: Mapping[str, str], pod: str = "") -> "LogOptions":
+        """Read the query; raises 400 for a value that is none, 422 for one that cannot be meant."""
+        options = cls(
             follow=_flag(query, "follow"),
             previous=_flag(query, "previous"),
             timestamps=_flag(query, "timestamps"),
-            tail_lines=_number(query, "tailLines", least=0),
-            limit_bytes=_number(query, "limitBytes", least=1),
-            since_seconds=_number(query, "sinceSeconds", least=1),
+            tail_lines=_number(query, "tailLines"),
+            limit_bytes=_number(query, "limitBytes"),
+            since_seconds=_number(query, "sinceSeconds"),
             since_time=_moment(query, "sinceTime"),
         )
+        if errors := options.errors():
+            raise status.invalid("PodLogOptions", "", pod, errors)
+        return options
+
+    def errors(self) -> list[FieldError]:
+        """Say what cannot be meant."""
+        bounds = [
+            ("tailLines", self.tail_lines, 0),
+            ("limitBytes", self.limit_bytes, 1),
+            ("sinceSeconds", self.since_seconds, 1),
+        ]
+        found = []
+        for name, value, least in bounds:
+            if value is not None and value < least:
+                word = "greater than 0" if least else "greater than or equal to 0"
+                found.append(invalid(name, value, f"must be {word}"))
+        if self.since_seconds is not None and self.since_time is not None:
+            found.append(forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+        return found
 
 
 class LogReader:
@@ -201,26 +220,18 @@ class _Printer:
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:
-    value = query.get(name, "")
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise status.bad_request(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    """Read a boolean as the API server does: whatever is given and not false is true."""
+    return name in query and query[name].lower() not in _FALSE
 
 
-def _number(query: Mapping[str, str], name: str, *, least: int) -> int | None:
+def _number(query: Mapping[str, str], name: str) -> int | None:
     value = query.get(name)
     if value is None or value == "":
         return None
     try:
-        number = int(value)
+        return int(value)
     except ValueError:
         raise status.bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax') from None
-    if number < least:
-        word = "greater than or equal to 0" if least == 0 else "greater than 0"
-        raise status.bad_request(f"{name}: Invalid value: {number}: must be {word}")
-    return number
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:

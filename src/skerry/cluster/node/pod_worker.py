@@ -85,11 +85,11 @@ class PodWorker:
             self._refresh = True
             self._wake.set()
 
-    def running(self, container: str, attempt: int) -> "asyncio.Future[Any] | None":
-        """Return the end of a running attempt, for those who follow its log."""
+    def running(self, container: str) -> tuple[Container, int] | None:
+        """Return what runs of a container and which attempt it is, for those who look inside."""
         found = self._containers.get(container)
         run = self._state.of(container).current
-        return found.exited if found is not None and run is not None and run.attempt == attempt else None
+        return (found, run.attempt) if found is not None and run is not None else None
 
     @property
     def namespace(self) -> str:

@@ -7,7 +7,7 @@ the container notices nothing. The supervisor holds the container's output pipes
 signal, reaps every descendant (it is their subreaper, so that nothing escapes by a double fork) and leaves two files in
 the container's directory, both written beside their final name and renamed:
 
-    state.json   {supervisor, child: {pid, startTime, bootId}, startedAt}     once the program runs
+    state.json   {supervisor, child: {pid, startTime, bootId}, startedAt, terminal}     once the program runs
     exit.json    {exitCode, signal, startedAt, finishedAt, reason, message}   once all of it has ended
 
 A container never outlives its supervisor: it is killed by the kernel (PR_SET_PDEATHSIG; this process has one thread,
@@ -18,7 +18,12 @@ SPEC_FILE is a few `key=value` lines for the supervisor, an empty line, and one 
 each container 1 MiB for as long as it lives. For the same reason there is `_signal` (no `enum`: 0.8 MiB), times are
 formatted by hand and JSON is written by hand. Every import here is paid once a container: measure before adding one.
 
-Signals: TERM forwards the container's stop signal, USR1 kills all of it now.
+A container with `stdin: true` reads the FIFO `stdin` in its directory, which `kubectl attach` writes to. The supervisor
+holds it open, so that the program sees no end when a client leaves, until it is told to let go. A container with
+`tty: true` has a terminal instead of pipes; what comes through the FIFO is then typed on it. What these two write is
+logged as it comes, in parts of lines: a prompt must reach the one who is attached.
+
+Signals: TERM forwards the container's stop signal, USR1 kills all of it now, USR2 lets go of its standard input.
 """
 
 # Pathlib and contextlib are not worth their memory here.
@@ -41,6 +46,7 @@ else:
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _CHUNK = 65536
+_TYPED = 1024
 _LONGEST_LINE = 16384
 _WATCH_MILLISECONDS = 1000
 _REAP_SECONDS = 10.0
@@ -121,6 +127,29 @@ def memory_in_use(pid: int) -> int:
     return total + sum(memory_in_use(child) for child in children(pid))
 
 
+def end_descendants(leader: int, cgroups: "list[str] | tuple[()]") -> None:
+    """End every process that a container or command left behind; orphans become our children, so none is missed."""
+    deadline = time.monotonic() + _REAP_SECONDS
+    while time.monotonic() < deadline:
+        for path in cgroups:
+            try:
+                write(f"{path}/cgroup.kill", "1")
+            except OSError:
+                pass  # a v1 hierarchy, or a kernel before 5.14
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        try:
+            os.killpg(leader, signal.SIGKILL)  # all there is on a kernel that does not list children
+        except OSError:
+            pass
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.002)
+
+
 class Log:
     """The container's log in the format of the container runtime interface, rotated by size.
 
@@ -168,8 +197,9 @@ class Log:
 class Stream:
     """One output pipe of the container, cut into lines."""
 
-    def __init__(self, name: str, descriptor: int, log: Log) -> None:
+    def __init__(self, name: str, descriptor: int, log: Log, *, at_once: bool) -> None:
         self.descriptor = descriptor
+        self._longest = 1 if at_once else _LONGEST_LINE
         self._tag = f" {name} ".encode()
         self._log = log
         self._rest = b""
@@ -187,7 +217,7 @@ class Stream:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         output = [self._line(stamp, line) for line in lines]
-        while len(self._rest) >= _LONGEST_LINE or (self._rest and not data):
+        while len(self._rest) >= self._longest or (self._rest and not data):
             output.append(stamp + b"P " + self._rest[:_LONGEST_LINE] + b"\n")
             self._rest = self._rest[_LONGEST_LINE:]
         if output:
@@ -200,6 +230,26 @@ class Stream:
             parts += stamp + b"P " + line[:_LONGEST_LINE] + b"\n"
             line = line[_LONGEST_LINE:]
         return parts + stamp + b"F " + line + b"\n"
+
+
+class Terminal:
+    """The terminal of a container with `tty: true`: bytes from the FIFO are typed on it, as fast as it takes them."""
+
+    def __init__(self, fifo: int) -> None:
+        self.master, self.slave = os.openpty()
+        os.set_inheritable(self.master, False)
+        self.name = os.ttyname(self.slave)
+        self.fifo = fifo
+        self._rest = b""
+
+    def type(self) -> "tuple[int, int]":
+        """Move on; return what to wait for next."""
+        try:
+            self._rest = self._rest or os.read(self.fifo, _TYPED)
+            self._rest = self._rest[os.write(self.master, self._rest) :]
+        except BlockingIOError:
+            pass
+        return (self.master, select.POLLIN | select.POLLOUT) if self._rest else (self.fifo, select.POLLIN)
 
 
 class Supervisor:
@@ -215,6 +265,8 @@ class Supervisor:
         self._status = 0
         self._started = now()
         self._out_of_memory = False
+        self._input = -1  # our hold on the FIFO
+        self._terminal: Terminal | None = None
 
     def run(self) -> None:
         """Start the program, serve it, leave its exit code."""
@@ -226,10 +278,12 @@ class Supervisor:
             self._tell_daemon()
             return
         who = f'"supervisor": {identity(os.getpid())}, "child": {identity(self._child)}'
-        replace(f"{self._directory}/state.json", f'{{{who}, "startedAt": {quoted(self._started)}}}\n', durable=False)
+        where = f', "terminal": {quoted(self._terminal.name)}' if self._terminal else ""
+        state = f'{{{who}, "startedAt": {quoted(self._started)}{where}}}\n'
+        replace(f"{self._directory}/state.json", state, durable=False)
         self._tell_daemon()
         self._serve(outputs, wake)
-        self._kill_rest()
+        end_descendants(self._child, self._cgroups)
         for output in outputs:
             while output.read() and self._readable(output.descriptor):
                 pass
@@ -238,7 +292,7 @@ class Supervisor:
     def _catch_signals(self) -> int:
         receiver, sender = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(sender)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, lambda *_: None)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
@@ -246,23 +300,42 @@ class Supervisor:
 
     def _start(self, log: Log) -> "tuple[list[Stream], str]":
         """Fork the container; return its outputs, and what went wrong when its program did not start."""
-        out, out_write = os.pipe2(os.O_CLOEXEC)
-        err, err_write = os.pipe2(os.O_CLOEXEC)
+        outputs, theirs = self._open_streams(log)
         verdict, verdict_write = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
         self._started = now()
         self._child = os.fork()
         if self._child == 0:
-            become(self._spec_file, out_write, err_write, verdict_write, parent)
-        for descriptor in (out_write, err_write, verdict_write):
-            os.close(descriptor)
+            become(self._spec_file, theirs, verdict_write, parent)
+        for descriptor in {*theirs, verdict_write}:
+            # The terminal stays open here: a program that closes it and opens it again must find it.
+            if descriptor and not (self._terminal and descriptor == self._terminal.slave):
+                os.close(descriptor)
         complaint = b""
         while chunk := os.read(verdict, 4096):  # ends when the program is executed: the pipe closes itself
             complaint += chunk
         os.close(verdict)
         if complaint:
             os.waitpid(self._child, 0)
-        return [Stream("stdout", out, log), Stream("stderr", err, log)], complaint.decode("utf-8", "replace")
+        return outputs, complaint.decode("utf-8", "replace")
+
+    def _open_streams(self, log: Log) -> "tuple[list[Stream], tuple[int, int, int]]":
+        """Return the outputs that we read, and the child's standard streams."""
+        source, interactive = 0, "stdin" in self._options
+        if interactive:
+            path = f"{self._directory}/stdin"
+            os.mkfifo(path, 0o600)
+            source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._input = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if "tty" in self._options:
+            self._terminal = Terminal(source if interactive else -1)
+            slave = self._terminal.slave
+            return [Stream("stdout", self._terminal.master, log, at_once=True)], (slave, slave, slave)
+        os.set_blocking(source, True)
+        out, out_write = os.pipe2(os.O_CLOEXEC)
+        err, err_write = os.pipe2(os.O_CLOEXEC)
+        outputs = [Stream("stdout", out, log, at_once=interactive), Stream("stderr", err, log, at_once=interactive)]
+        return outputs, (source, out_write, err_write)
 
     def _tell_daemon(self) -> None:
         ready = int(self._options.get("readyFd", "-1"))
@@ -280,11 +353,15 @@ class Supervisor:
         streams = {output.descriptor: output for output in outputs}
         for descriptor in streams:
             poller.register(descriptor, select.POLLIN)
+        if self._terminal and self._terminal.fifo >= 0:
+            poller.register(self._terminal.fifo, select.POLLIN)
         timeout = _WATCH_MILLISECONDS if self._limit else None
         while True:
-            for descriptor, _ in poller.poll(timeout):
+            for descriptor, events in poller.poll(timeout):
                 if descriptor == wake:
                     self._on_signals(os.read(wake, 64))
+                elif descriptor not in streams or events & select.POLLOUT:
+                    self._type(poller)
                 elif not streams[descriptor].read():
                     poller.unregister(descriptor)
             if self._reap():
@@ -293,6 +370,13 @@ class Supervisor:
                 self._out_of_memory = True
                 os.kill(self._child, signal.SIGKILL)
 
+    def _type(self, poller: "select.poll") -> None:
+        assert self._terminal
+        master, fifo = self._terminal.master, self._terminal.fifo
+        poller.register(master, select.POLLIN)
+        poller.register(fifo, 0)
+        poller.register(*self._terminal.type())
+
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
             try:
@@ -300,6 +384,9 @@ class Supervisor:
                     os.kill(self._child, int(self._options.get("stopSignal", "15")))
                 elif number == signal.SIGUSR1:
                     os.kill(self._child, signal.SIGKILL)
+                elif number == signal.SIGUSR2 and self._input >= 0 and not self._terminal:
+                    os.close(self._input)
+                    self._input = -1
             except ProcessLookupError:
                 pass
 
@@ -315,28 +402,6 @@ class Supervisor:
                 return True
             if pid == 0:
                 return False
-
-    def _kill_rest(self) -> None:
-        """End every process that the container left behind; orphans become our children, so none is missed."""
-        deadline = time.monotonic() + _REAP_SECONDS
-        while time.monotonic() < deadline:
-            for path in self._cgroups:
-                try:
-                    write(f"{path}/cgroup.kill", "1")
-                except OSError:
-                    pass  # a v1 hierarchy, or a kernel before 5.14
-            for pid in children(os.getpid()):
-                os.kill(pid, signal.SIGKILL)
-            try:
-                os.killpg(self._child, signal.SIGKILL)  # all there is on a kernel that does not list children
-            except OSError:
-                pass
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return
-            time.sleep(0.002)
 
     def _readable(self, descriptor: int) -> bool:
         poller = select.poll()
@@ -372,11 +437,11 @@ class Supervisor:
         replace(f"{self._directory}/exit.json", f"{{{what}, {times}}}\n", durable=True)
 
 
-def become(spec_file: str, out: int, err: int, verdict: int, parent: int) -> "Any":
+def become(spec_file: str, streams: "tuple[int, int, int]", verdict: int, parent: int) -> "Any":
     """Turn this forked child into the container's program; never returns."""
     try:
         confine = __import__("confine")
-        confine.become(confine.load(spec_file), out, err, parent)
+        confine.become(confine.load(spec_file), streams, parent)
     except BaseException as error:  # noqa: BLE001 - whatever went wrong must reach the parent, not its code path
         os.write(verdict, (str(error) or repr(error)).encode("utf-8", "replace"))
     os._exit(_START_FAILED)
@@ -395,6 +460,9 @@ def main(arguments: "list[str]") -> None:
         return
     if arguments[0] == "--exec":
         __import__("confine").execute(arguments[1], int(arguments[2]), arguments[3:])
+        return
+    if arguments[0] == "--attend":
+        __import__("attend").main(arguments[1:])
         return
     options = options_of(arguments[0])
     for name in ("readyFd", "lockFd"):
