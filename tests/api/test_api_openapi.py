@@ -40,7 +40,8 @@ def schemas(group: str = "", version: str = "v1") -> Json:
 
 def references(value: Any) -> set[str]:
     if isinstance(value, dict):
-        own = {value["$ref"]} if "$ref" in value else set()
+        # A JSON schema has a field of that name, too.
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
         return own.union(*(references(inner) for inner in value.values()))
     if isinstance(value, list):
         return set().union(*(references(inner) for inner in value))

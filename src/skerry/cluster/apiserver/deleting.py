@@ -128,7 +128,7 @@ def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Ob
     if not meta.get("deletionTimestamp"):
         meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
         meta["deletionGracePeriodSeconds"] = grace
-        if kind.has_status:
+        if kind.has_generation:
             meta["generation"] = meta.get("generation", 0) + 1
     elif grace < meta.get("deletionGracePeriodSeconds", 0):
         # A second delete may shorten the grace period, never lengthen it.

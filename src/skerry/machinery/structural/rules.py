@@ -9,7 +9,7 @@ Facts: k8s.io/apiextensions-apiserver `pkg/apis/apiextensions/validation`, `pkg/
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from skerry.machinery.fielderrors import FieldError, forbidden, invalid, not_supported, required
 from skerry.machinery.re2 import PatternError, UnsupportedPattern, compiled
@@ -99,8 +99,8 @@ class _Examiner:
         if no_default and "default" in schema:
             self._say(forbidden(f"{path}.default", f"must not be set {no_default}"))
         self._say(*_meta_errors(schema, path, level))
-        if items := items_of(schema):
-            self.look(items, f"{path}.items", "item", no_default=no_default)
+        if isinstance(schema.get("items"), Mapping):
+            self.look(items_of(schema), f"{path}.items", "item", no_default=no_default)
         for name, inner in properties_of(schema).items():
             below = f"in top-level {name}" if level == "root" and name in TYPE_META else no_default
             if isinstance(inner, Mapping):
@@ -209,13 +209,13 @@ def _meta_errors(schema: Schema, path: str, level: Level) -> Iterator[FieldError
         yield forbidden(f"{path}.additionalProperties", "must not be used at the root")
     if level != "root" and not schema.get(EMBEDDED):
         return
+    named = properties_of(schema)
     for name in ("kind", "apiVersion"):
-        found = properties_of(schema).get(name)
-        if found is not None and found.get("type") != "string":
-            yield invalid(f"{path}.properties[{name}].type", found.get("type", ""), "must be string")
-    meta = properties_of(schema).get("metadata")
-    if meta is None:
+        if name in named and named[name].get("type") != "string":
+            yield invalid(f"{path}.properties[{name}].type", named[name].get("type", ""), "must be string")
+    if "metadata" not in named:
         return
+    meta: Schema = named["metadata"]
     place = f"{path}.properties[metadata]"
     if meta.get("type") != "object":
         yield invalid(f"{place}.type", meta.get("type", ""), "must be object")
@@ -245,9 +245,9 @@ def _undeclared(nested: Schema, outer: Schema, place: str, path: str) -> Iterato
         else:
             yield required(f"{path}.items", f"because it is defined in {place}.items")
     for name, inner in properties_of(nested).items():
-        where, declared = f"{place}.properties[{name}]", properties_of(outer).get(name)
-        if declared is not None:
-            yield from _undeclared(inner, declared, where, f"{path}.properties[{name}]")
+        where, named = f"{place}.properties[{name}]", properties_of(outer)
+        if name in named:
+            yield from _undeclared(inner, named[name], where, f"{path}.properties[{name}]")
         else:
             yield required(f"{path}.properties[{name}]", f"because it is defined in {where}")
     for _, below, deeper in _nested(nested, place):
