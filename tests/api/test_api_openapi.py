@@ -50,7 +50,9 @@ def references(value: Any) -> set[str]:
 
 def keys(value: Any) -> set[str]:
     if isinstance(value, dict):
-        return set(value).union(*(keys(inner) for inner in value.values()))
+        # The names of fields are no keywords: the schema of a JSON schema has a field `anyOf`.
+        named = {"properties": list(value["properties"].values())} if isinstance(value.get("properties"), dict) else {}
+        return set(value).union(*(keys(inner) for inner in {**value, **named}.values()))
     return set().union(*(keys(inner) for inner in value)) if isinstance(value, list) else set()
 
 

@@ -134,9 +134,9 @@ async def test_it_is_served_again_after_a_restart(http: httpx2.AsyncClient, stor
         (
             {"names": {"plural": "crontabs", "kind": "Cron_Tab", "shortNames": ["CT"]}},
             (
-                'spec.names.shortNames[0]: Invalid value: "CT": a DNS-1035 label must consist of lower case alphanumeric '
-                "characters or '-', start with an alphabetic character, and end with an alphanumeric character "
-                "(e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+                'spec.names.shortNames[0]: Invalid value: "CT": a DNS-1035 label must consist of lower case '
+                "alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric "
+                "character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
             ),
         ),
     ],
@@ -210,8 +210,10 @@ async def test_what_is_no_definition(http: httpx2.AsyncClient, change: dict[str,
                 "type": "object",
                 "properties": {"l": {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"}},
             },
-            "properties[l].x-kubernetes-list-map-keys: Required value: "
-            "must not be empty if x-kubernetes-list-type is map",
+            (
+                "properties[l].x-kubernetes-list-map-keys: Required value: "
+                "must not be empty if x-kubernetes-list-type is map"
+            ),
         ),
         (
             {

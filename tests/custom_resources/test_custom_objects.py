@@ -57,8 +57,10 @@ async def test_errors_come_with_their_fields(http: httpx2.AsyncClient) -> None:
     await create(http, definition())
     item = crontab(cron="whenever", replicas=11, policy="Maybe", port=True, tags=["a", "a"])
     assert await refused(http, item, path()) == [
-        r"""spec.cron: Invalid value: "whenever": spec.cron in body should match """
-        r"'^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$'",
+        (
+            r"""spec.cron: Invalid value: "whenever": spec.cron in body should match """
+            r"'^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$'"
+        ),
         "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10",
         'spec.policy: Unsupported value: "Maybe": supported values: "Allow", "Forbid"',
         'spec.port: Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean"',
