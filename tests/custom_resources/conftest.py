@@ -25,3 +25,10 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 async def kubectl(request: pytest.FixtureRequest, store: Store, pki: Pki, tmp_path: Path) -> AsyncIterator[Kubectl]:
     async with talking(request.param, store, pki, tmp_path) as run:
         yield run
+
+
+@pytest.fixture
+async def one_kubectl(store: Store, pki: Pki, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    """For what does not differ between versions."""
+    async with talking(min(PROGRAMS), store, pki, tmp_path) as run:
+        yield run

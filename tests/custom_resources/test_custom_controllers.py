@@ -29,9 +29,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-async def http(cluster: Cluster) -> AsyncIterator[httpx2.AsyncClient]:
+def http(cluster: Cluster) -> httpx2.AsyncClient:
     transport = cluster.client._client._client._transport
-    yield httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=10)
+    return httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=10)
 
 
 async def create(http: httpx2.AsyncClient, item: dict[str, Any], where: str = DEFINITIONS) -> dict[str, Any]:

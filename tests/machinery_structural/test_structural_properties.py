@@ -23,7 +23,7 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
     max_leaves=12,
 )
-FEW: dict[str, Any] = {"max_examples": 100, "suppress_health_check": [HealthCheck.too_slow]}
+FEW: dict[str, Any] = {"max_examples": 60, "suppress_health_check": [HealthCheck.too_slow]}
 
 
 @st.composite

@@ -14,7 +14,7 @@ from skerry.api.registry import Object
 from skerry.machinery.fielderrors import FieldError, forbidden, invalid, required
 from skerry.machinery.jsonpath import JsonPath, JsonPathError, names_of
 from skerry.machinery.names import is_dns1035_label, is_dns1123_subdomain
-from skerry.machinery.structural.rules import Findings, examine
+from skerry.machinery.structural.rules import remarks_on, schema_errors
 
 _COLUMN_TYPES: Final = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS: Final = ("binary", "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
@@ -61,10 +61,11 @@ def warn(new: Object, old: Object | None, *, native: Collection[str] = ()) -> li
     if old is not None and old.get("spec") == spec:
         return []
     warnings: list[str] = []
-    for _, findings in _examined(spec):
-        if findings.has_rules and _NOT_EVALUATED not in warnings:
+    for _, schema in _schemas(spec):
+        remarks = remarks_on(schema or {})
+        if remarks.has_rules and _NOT_EVALUATED not in warnings:
             warnings.append(_NOT_EVALUATED)
-        warnings += [f"pattern {text!r} cannot be read here and is not checked" for text in findings.unread_patterns]
+        warnings += [f"pattern {text!r} cannot be read here and is not checked" for text in remarks.unread_patterns]
     if (spec.get("conversion") or {}).get("strategy") == "Webhook":
         warnings.append("spec.conversion: no webhook is called here; the one version needs no conversion")
     return warnings
@@ -110,20 +111,17 @@ def _versions(spec: Object) -> Iterator[FieldError]:
         yield invalid("spec.versions", shown, "must contain unique version names")
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield invalid("spec.versions", shown, "must have exactly one version marked as storage version")
-    for path, findings in _examined(spec):
-        if findings is _NO_SCHEMA:
+    for path, schema in _schemas(spec):
+        if schema is None:
             yield required(path, "schemas are required")
-        yield from findings.errors
+        else:
+            yield from schema_errors(schema, path)
 
 
-_NO_SCHEMA: Final = Findings()
-
-
-def _examined(spec: Object) -> Iterator[tuple[str, Findings]]:
+def _schemas(spec: Object) -> Iterator[tuple[str, Object | None]]:
     for index, version in enumerate(spec.get("versions") or []):
-        path = f"spec.versions[{index}].schema.openAPIV3Schema"
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        yield path, examine(schema, path) if isinstance(schema, dict) else _NO_SCHEMA
+        yield f"spec.versions[{index}].schema.openAPIV3Schema", schema if isinstance(schema, dict) else None
 
 
 def _version(version: Object, path: str) -> Iterator[FieldError]:

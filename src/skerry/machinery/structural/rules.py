@@ -62,40 +62,58 @@ _GENERIC: Final = {
 
 
 @dataclass
-class Findings:
-    """What is wrong with a schema, and what is in it that is stored and not acted upon."""
+class Remarks:
+    """What is in a schema that is stored and not acted upon."""
 
-    errors: list[FieldError] = field(default_factory=list)
     has_rules: bool = False
     unread_patterns: list[str] = field(default_factory=list)
 
 
-def examine(schema: Schema, path: str) -> Findings:
-    """Look at the schema of a whole object, which stands at `path` of its definition."""
-    findings = Findings()
-    _Examiner(findings).look(schema, path, "root")
+def schema_errors(schema: Schema, path: str) -> list[FieldError]:
+    """Return what is wrong with the schema of a whole object, which stands at `path` of its definition."""
+    examiner = _Examiner()
+    examiner.look(schema, path, "root")
+    errors = examiner.errors
     if schema.get("nullable"):
-        findings.errors.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
-    if not findings.errors:
-        findings.errors += _incomplete(schema, schema, path)
-    if not findings.errors:
-        findings.errors += _default_errors(schema, path)
-    return findings
+        errors.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
+    # The rest relies on the form of the schema.
+    return errors or [*_incomplete(schema, schema, path)] or [*_default_errors(schema, path)]
+
+
+def remarks_on(schema: Schema) -> Remarks:
+    """Return what a schema asks for that is not done here: CEL rules, and patterns with Unicode classes."""
+    remarks = Remarks()
+    waiting: list[Schema] = [schema]
+    while waiting:
+        each = waiting.pop()
+        remarks.has_rules = remarks.has_rules or bool(each.get(RULES))
+        if (pattern := each.get("pattern")) is not None and not _can_be_read(pattern):
+            remarks.unread_patterns.append(pattern)
+        inner = [*properties_of(each).values(), each.get("items"), each.get("additionalProperties")]
+        waiting += [one for one in inner if isinstance(one, Mapping)]
+        waiting += [nested for _, _, nested in _nested(each, "")]
+    return remarks
+
+
+def _can_be_read(pattern: str) -> bool:
+    try:
+        compiled(pattern)
+    except UnsupportedPattern:
+        return False
+    return True
 
 
 class _Examiner:
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
 
     def _say(self, *errors: FieldError) -> None:
-        self._findings.errors += errors
+        self.errors += errors
 
     def look(self, schema: Schema, path: str, level: Level, *, no_default: str = "") -> None:
         """Look at a schema outside of any logic, and at all below it."""
         self._keywords(schema, path)
         self._say(*_type_errors(schema, path, level), *list_type_errors(schema, path), *_extension_errors(schema, path))
-        if schema.get(RULES):
-            self._findings.has_rules = True
         if no_default and "default" in schema:
             self._say(forbidden(f"{path}.default", f"must not be set {no_default}"))
         self._say(*_meta_errors(schema, path, level))
@@ -122,7 +140,7 @@ class _Examiner:
             try:
                 compiled(pattern)
             except UnsupportedPattern:
-                self._findings.unread_patterns.append(pattern)
+                pass  # see `remarks_on`
             except PatternError as error:
                 why = f"must be a valid regular expression, but isn't: {error}"
                 self._say(invalid(f"{path}.pattern", pattern, why))
