@@ -59,16 +59,18 @@ class ApiServer:
     def __init__(self, parts: ApiServerParts) -> None:
         now, turns = parts.clock.now, Turns()
         self.registry = parts.registry.copy()
-        definitions = Definitions(parts.store, self.registry, now)
+        self._definitions = Definitions(parts.store, self.registry, now)
         self._tokens = parts.tokens
         self._documents = Documents(self.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        self._writer = Writer(parts.store, self._reader, Admission(now, (*parts.hooks, definitions.hook)), turns)
+        self._writer = Writer(parts.store, self._reader, Admission(now, (*parts.hooks, self._definitions.hook)), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
         scale = CustomScale(self._reader, self._writer, turns)
-        self._handlers = Handlers(pods.handlers(), definitions.handlers(self._writer, self._deleter), scale.handlers())
+        self._handlers = Handlers(
+            pods.handlers(), self._definitions.handlers(self._writer, self._deleter), scale.handlers()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -76,6 +76,7 @@ class Writer:
                 batch, last = self._take()
                 if batch:
                     self._commit(connection, batch)
+                    batch.clear()  # the next write may be long in coming, and an object may be large
 
     def _take(self) -> tuple[list[Write], bool]:
         batch: list[Write] = []

@@ -49,14 +49,15 @@ class SchemaCache:
         for key in [key for key in self._kept if key[0] == definition]:
             del self._kept[key]
         if self._large is not None and self._large[0][0] == definition:
-            self._let_go()
+            self.let_go()
 
     def _linger(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._let_go)
+        self._timer = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.let_go)
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Forget the large schema."""
         self._large = None
         if self._timer is not None:
             self._timer.cancel()
