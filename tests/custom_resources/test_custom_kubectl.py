@@ -140,6 +140,15 @@ async def test_apply_patch_edit_and_delete(with_crontabs: Kubectl, tmp_path: Pat
     )
 
 
+async def test_edit(with_crontabs: Kubectl) -> None:
+    kubectl = with_crontabs
+    await kubectl("create", "-f", "-", stdin=json.dumps(crontab(replicas=2)))
+    with_editor = Kubectl("/usr/bin/env", kubectl.home, kubectl.kubeconfig)
+    edit = ("KUBE_EDITOR=sed -i s/replicas:.2/replicas:\\ 3/", kubectl.program, "edit", "crontabs", "my")
+    assert await with_editor(*edit) == f"crontab.{GROUP}/my edited\n"
+    assert (await get(kubectl, "ct", "my"))["spec"]["replicas"] == 3
+
+
 async def deleted_words(kubectl: Kubectl) -> str:
     """How this kubectl says that something was deleted: newer ones name the namespace."""
     await kubectl("create", "configmap", "probe")

@@ -6,10 +6,34 @@ import jsonschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from skerry.machinery.structural import (
+    EMBEDDED,
+    INT_OR_STRING,
+    LIST_MAP_KEYS,
+    LIST_TYPE,
+    MAP_TYPE,
+    PRESERVE,
+    RULES,
+)
 from skerry.machinery.structural.defaulting import defaulted
 from skerry.machinery.structural.pruning import pruned, unknown
+from skerry.machinery.structural.rules import remarks_on, schema_errors
 from skerry.machinery.structural.validating import errors_of
 
+KEYWORDS = [
+    "type",
+    "properties",
+    "items",
+    "additionalProperties",
+    "anyOf",
+    "allOf",
+    "not",
+    "required",
+    "enum",
+    "default",
+]
+KEYWORDS += ["pattern", "minimum", "maxLength", "multipleOf", "nullable", "format", "$ref", "a", "metadata"]
+KEYWORDS += [PRESERVE, EMBEDDED, INT_OR_STRING, LIST_TYPE, LIST_MAP_KEYS, MAP_TYPE, RULES]
 NAMES = st.sampled_from(["a", "b", "c", "metadata"])
 SCALARS = st.one_of(
     st.none(),
@@ -155,3 +179,29 @@ def test_jsonschema_says_the_same(schema: dict[str, Any], value: Any) -> None:
 @given(schemas(extensions=False), VALUES)
 def test_what_is_not_changed_is_not_complained_about(schema: dict[str, Any], value: Any) -> None:
     assert errors_of(value, schema, value) == []
+
+
+JUNK = st.recursive(
+    st.one_of(SCALARS, st.sampled_from(["object", "string", "array", "integer", "map", "set"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2),
+        st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    ),
+    max_leaves=10,
+)
+
+
+@settings(**FEW)
+@given(st.dictionaries(st.sampled_from(KEYWORDS), JUNK, max_size=6), VALUES)
+def test_what_is_no_schema_is_refused_and_what_is_one_can_be_used(schema: dict[str, Any], value: Any) -> None:
+    if schema_errors(schema, "s"):
+        return
+    errors_of(defaulted(pruned(value, schema), schema), schema)
+    remarks_on(schema)
+
+
+def test_a_schema_that_nests_too_deeply_is_refused() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(300):
+        schema = {"type": "object", "properties": {"a": schema}}
+    assert "must not be nested more than 100 levels deep" in str(schema_errors(schema, "s")[0])

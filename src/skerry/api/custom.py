@@ -56,9 +56,7 @@ class CustomSchema:
 
     def problems(self, item: dict[str, Any]) -> Iterator[Problem]:
         """Yield unknown fields, and metadata of a wrong type: all else is a matter of validation."""
-        for problem in strict.problems({"metadata": item.get("metadata")}, CustomResource):
-            if problem.path != "metadata.managedFields":
-                yield problem
+        yield from strict.problems({"metadata": item.get("metadata")}, CustomResource)
         for path in unknown(item, self.schema):
             yield Problem("unknown", path)
 

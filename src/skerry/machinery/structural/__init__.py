@@ -3,6 +3,7 @@
     pruning      fields that the schema does not know are dropped (and named, for fieldValidation)
     defaulting   fields that are missing get their defaults, nulls that mean nothing go
     validating   values against types, limits, patterns, formats and logic, in the words of Kubernetes' errors
+    shape        whether a schema has the form of one at all
     rules        whether a schema itself is structural, as a CustomResourceDefinition must have it
 
 A schema is the JSON object that stands in the definition: megabytes of them are stored, few are looked at, so they are
@@ -35,7 +36,7 @@ def properties_of(schema: Schema) -> Mapping[str, Any]:
 def values_of(schema: Schema) -> Schema | None:
     """Return the schema of the values of a map, None where the schema does not say."""
     values = schema.get("additionalProperties")
-    return values if isinstance(values, Mapping) else None
+    return values if isinstance(values, dict) else None
 
 
 def is_map_of_anything(schema: Schema) -> bool:
@@ -46,4 +47,4 @@ def is_map_of_anything(schema: Schema) -> bool:
 def items_of(schema: Schema) -> Schema:
     """Return the schema of the items of a list, {} where there is none."""
     items = schema.get("items")
-    return items if isinstance(items, Mapping) else {}
+    return items if isinstance(items, dict) else {}

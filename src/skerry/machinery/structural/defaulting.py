@@ -31,7 +31,7 @@ def defaulted(value: Any, schema: Schema, *, root: bool = True) -> Any:
         elif "default" not in known:
             found[name] = inner
     for name, known in named.items():
-        if name not in found and isinstance(known, Mapping) and "default" in known:
+        if name not in found and isinstance(known, dict) and "default" in known:
             found[name] = defaulted(copied(known["default"]), known, root=False)
     for name, inner in value.items():
         if name not in found and inner is None and (known := values_of(schema)) is not None and "default" in known:
@@ -49,4 +49,4 @@ def _schema_of(name: str, schema: Schema, named: Mapping[str, Any]) -> Schema | 
     found = named.get(name)
     if found is None:
         found = values_of(schema)
-    return found if isinstance(found, Mapping) else None
+    return found if isinstance(found, dict) else None

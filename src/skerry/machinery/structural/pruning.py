@@ -5,7 +5,7 @@ An object inside an object (`x-kubernetes-embedded-resource`) keeps its apiVersi
 does at its root.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from skerry.machinery.structural import (
@@ -58,7 +58,7 @@ def _schema_of(name: str, schema: Schema, root: bool) -> Schema | None:
     found = properties_of(schema).get(name)
     if found is None:
         found = values_of(schema)
-    return found if isinstance(found, Mapping) else None
+    return found if isinstance(found, dict) else None
 
 
 def _keeps(name: str, schema: Schema, root: bool) -> bool:

@@ -30,6 +30,7 @@ from skerry.machinery.structural import (
 from skerry.machinery.structural.defaulting import defaulted
 from skerry.machinery.structural.listtypes import list_type_errors
 from skerry.machinery.structural.pruning import unknown
+from skerry.machinery.structural.shape import shape_errors
 from skerry.machinery.structural.validating import errors_of
 
 Level = Literal["root", "item", "field"]
@@ -71,6 +72,8 @@ class Remarks:
 
 def schema_errors(schema: Schema, path: str) -> list[FieldError]:
     """Return what is wrong with the schema of a whole object, which stands at `path` of its definition."""
+    if misshapen := list(shape_errors(dict(schema), path)):
+        return misshapen
     examiner = _Examiner()
     examiner.look(schema, path, "root")
     errors = examiner.errors
@@ -90,7 +93,7 @@ def remarks_on(schema: Schema) -> Remarks:
         if (pattern := each.get("pattern")) is not None and not _can_be_read(pattern):
             remarks.unread_patterns.append(pattern)
         inner = [*properties_of(each).values(), each.get("items"), each.get("additionalProperties")]
-        waiting += [one for one in inner if isinstance(one, Mapping)]
+        waiting += [one for one in inner if isinstance(one, dict)]
         waiting += [nested for _, _, nested in _nested(each, "")]
     return remarks
 
@@ -117,11 +120,11 @@ class _Examiner:
         if no_default and "default" in schema:
             self._say(forbidden(f"{path}.default", f"must not be set {no_default}"))
         self._say(*_meta_errors(schema, path, level))
-        if isinstance(schema.get("items"), Mapping):
+        if isinstance(schema.get("items"), dict):
             self.look(items_of(schema), f"{path}.items", "item", no_default=no_default)
         for name, inner in properties_of(schema).items():
             below = f"in top-level {name}" if level == "root" and name in TYPE_META else no_default
-            if isinstance(inner, Mapping):
+            if isinstance(inner, dict):
                 self.look(inner, f"{path}.properties[{name}]", "field", no_default=below)
         if (values := values_of(schema)) is not None:
             self.look(values, f"{path}.additionalProperties", "field", no_default=no_default)
@@ -196,7 +199,7 @@ def _type_errors(schema: Schema, path: str, level: Level) -> Iterator[FieldError
         yield required(f"{path}.type", _UNTYPED[level])
     if level == "root" and kind and kind != "object":
         yield invalid(f"{path}.type", kind, "must be object at the root")
-    if kind == "array" and not isinstance(schema.get("items"), Mapping | list):
+    if kind == "array" and not isinstance(schema.get("items"), dict | list):
         yield required(f"{path}.items", "must be specified")
 
 
