@@ -1,5 +1,6 @@
 """Definitions over HTTP: what is refused, what is served, when it is served no more."""
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -296,6 +297,27 @@ async def test_the_second_who_wants_a_name_waits_for_it(http: httpx2.AsyncClient
     assert conditions(settled)["Established"] == ("True", "InitialNamesAccepted")
     assert settled["status"]["acceptedNames"]["shortNames"] == ["ct"]
     assert (await http.get(path(plural="clocktabs"))).status_code == 200
+
+
+async def test_of_two_at_once_one_has_the_name(http: httpx2.AsyncClient) -> None:
+    items = [definition(plural=f"{name}tabs", kind=f"{name.title()}Tab") for name in ("one", "two", "three")]
+    made = [reply.json() for reply in await asyncio.gather(*(http.post(DEFINITIONS, json=item) for item in items))]
+    assert sorted(conditions(item)["NamesAccepted"][0] for item in made) == ["False", "False", "True"]
+
+
+async def test_what_lacks_nearly_everything_is_refused(http: httpx2.AsyncClient) -> None:
+    for spec in ({}, {"versions": [{"storage": True}]}, {"names": {}, "versions": [{}]}):
+        item = {"metadata": {"name": "x.y.z"}, "spec": spec}
+        assert len(await refused(http, item)) > 1
+    assert (await http.post(DEFINITIONS, json={"metadata": {"name": "x"}, "spec": 1})).status_code == 400
+
+
+async def test_a_plural_may_be_that_of_a_built_in_kind(http: httpx2.AsyncClient) -> None:
+    for plural, kind in (("pods", "Pod"), ("namespaces", "Namespace")):
+        await create(http, simple(plural, kind))
+    pod = {"apiVersion": f"{GROUP}/v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeName": "n"}}
+    await create(http, pod, path(plural="pods"))
+    assert (await http.delete(path("p", plural="pods"))).json()["kind"] == "Status", "no grace period holds it"
 
 
 async def test_built_in_kinds_have_their_names(http: httpx2.AsyncClient) -> None:

@@ -26,6 +26,7 @@ from skerry.api import crd
 from skerry.api.crd import native
 from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Registry
+from skerry.api.route import ROUTE
 from skerry.cluster import controllers
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
@@ -137,7 +138,7 @@ class Platform:
         apps_domain = self._config.apps_domain
 
         def route_host(kind: object, new: dict[str, object], old: object) -> None:
-            if getattr(kind, "plural", "") == "routes" and old is None:
+            if getattr(kind, "group_resource", "") == ROUTE.group_resource and old is None:
                 assign_host(new, apps_domain)
 
         parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,))

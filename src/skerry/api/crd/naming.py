@@ -52,7 +52,7 @@ def status_of(item: Object, taken: Taken, now: datetime) -> Object:
     stored += [
         version["name"]
         for version in item["spec"].get("versions") or []
-        if version.get("storage") and version.get("name") not in stored
+        if version.get("storage") and version.get("name") and version["name"] not in stored
     ]
     return {**before, "acceptedNames": accepted, "conditions": conditions, "storedVersions": stored}
 

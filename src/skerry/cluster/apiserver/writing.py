@@ -190,13 +190,15 @@ class Writer:
         """Store the object, or remove it when its last finalizer has just gone."""
         kind, key, meta = target.kind, key_of(target), new["metadata"]
         finished = meta.get("deletionTimestamp") and not meta.get("finalizers")
-        if kind.plural == "namespaces":
+        if kind.group_resource == "namespaces":
             finished = finished and not (new.get("spec") or {}).get("finalizers")
-        if kind.plural == "pods":
+        if kind.group_resource == "pods":
             finished = finished and not meta.get("deletionGracePeriodSeconds")
         try:
             if finished:
-                return await self._store.delete(key, version, empty=key.name if kind.plural == "namespaces" else None)
+                return await self._store.delete(
+                    key, version, empty=key.name if kind.group_resource == "namespaces" else None
+                )
             return await self._store.update(key, _stored(kind, new), version)
         except Missing:
             raise status.not_found(kind.group_resource, key.name) from None

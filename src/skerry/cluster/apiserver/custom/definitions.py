@@ -7,6 +7,7 @@ a controller has removed all objects (`cluster.controllers`); then its last writ
 Only names stay in memory. A schema is read from the store when a request needs it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Definitions:
         self._native = {kind.group_resource: kind for kind in registry if not kind.built_in}
         self._known: dict[str, _Known] = {}
         self._touched: set[str] = set()
+        self._turn = asyncio.Lock()  # of two definitions that want the same name, one comes first
         self._schemas = SchemaCache(self._load)
         for data in store.list_objects(STORAGE_KEY).items:
             self._take_in(msgspec.json.decode(data))
@@ -85,11 +87,12 @@ class Definitions:
 
     def _following(self, act: Callable[[Request, Target], Awaitable[Reply]]) -> Handler:
         async def handle(request: Request, target: Target) -> Reply:
-            try:
-                return await act(request, target)
-            finally:
-                # A write of many definitions may have got half of the way.
-                await self._follow([target.name] if target.name else list(self._known))
+            async with self._turn:
+                try:
+                    return await act(request, target)
+                finally:
+                    # A write of many definitions may have got half of the way.
+                    await self._follow([target.name] if target.name else list(self._known))
 
         return handle
 
