@@ -42,6 +42,7 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
         "events.k8s.io",
         "discovery.k8s.io",
         "route.openshift.io",
+        "apiextensions.k8s.io",
         "serving.kserve.io",
     ]
     serving = document(discovery, "/apis/serving.kserve.io")

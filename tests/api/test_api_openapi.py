@@ -40,7 +40,8 @@ def schemas(group: str = "", version: str = "v1") -> Json:
 
 def references(value: Any) -> set[str]:
     if isinstance(value, dict):
-        own = {value["$ref"]} if "$ref" in value else set()
+        # A JSON schema has a field of that name, too.
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
         return own.union(*(references(inner) for inner in value.values()))
     if isinstance(value, list):
         return set().union(*(references(inner) for inner in value))
@@ -49,7 +50,9 @@ def references(value: Any) -> set[str]:
 
 def keys(value: Any) -> set[str]:
     if isinstance(value, dict):
-        return set(value).union(*(keys(inner) for inner in value.values()))
+        # The names of fields are no keywords: the schema of a JSON schema has a field `anyOf`.
+        named = {"properties": list(value["properties"].values())} if isinstance(value.get("properties"), dict) else {}
+        return set(value).union(*(keys(inner) for inner in {**value, **named}.values()))
     return set().union(*(keys(inner) for inner in value)) if isinstance(value, list) else set()
 
 

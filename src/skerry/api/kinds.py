@@ -4,6 +4,7 @@ from typing import Final
 
 from skerry.api.apps import DEPLOYMENT, REPLICA_SET
 from skerry.api.core import CORE_KINDS
+from skerry.api.crd.kind import definition_kind
 from skerry.api.discovery import ENDPOINT_SLICE
 from skerry.api.events import EVENTS_EVENT
 from skerry.api.registry import Kind, Registry
@@ -18,6 +19,7 @@ BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
     EVENTS_EVENT,
     ENDPOINT_SLICE,
     ROUTE,
+    definition_kind((ROUTE, *SERVING_KINDS)),
 )
 
 REGISTRY: Final = Registry((*BUILT_IN_KINDS, *SERVING_KINDS))

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
+from skerry.api.custom import Custom
 from skerry.machinery.fielderrors import FieldError
 from skerry.machinery.names import NameRule, is_dns1123_subdomain
+from skerry.machinery.versions import priority
 
 Object = dict[str, Any]
 # Named here because `Column.type` hides the builtin inside the class bodies below.
@@ -67,14 +69,16 @@ class Kind:
     from_storage: Callable[[Object], Object] | None = None
     # An open kind keeps unknown fields without complaint (status of InferenceService has preserve-unknown-fields).
     open_fields: Sequence[str] = ()
+    # What a kind has that a CustomResourceDefinition made.
+    custom: Custom | None = None
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return self.custom.singular if self.custom else self.kind.lower()
 
     @property
     def list_kind(self) -> str:
-        return self.kind + "List"
+        return self.custom.list_kind if self.custom else self.kind + "List"
 
     @property
     def api_version(self) -> str:
@@ -93,20 +97,47 @@ class Kind:
     @property
     def built_in(self) -> bool:
         """Kubernetes' own kinds; all others are custom resources on a cluster, which take no strategic patches."""
-        return "." not in self.group or self.group.endswith(".k8s.io")
+        return self.custom is None and ("." not in self.group or self.group.endswith(".k8s.io"))
 
     @property
     def has_status(self) -> bool:
         return "status" in self.subresources
 
+    @property
+    def has_generation(self) -> bool:
+        """Whether `metadata.generation` counts changes of what is wanted."""
+        return self.has_status or self.custom is not None
+
 
 class Registry:
-    """All served kinds, found by resource path or by GroupVersionKind."""
+    """All served kinds, found by resource path or by GroupVersionKind.
+
+    Kinds may come and go while the server runs: `revision` tells whether what was made of them is still right.
+    """
 
     def __init__(self, kinds: Iterable[Kind]) -> None:
-        self._kinds = tuple(kinds)
+        self._built_in = tuple(kinds)
+        self._defined: dict[str, tuple[Kind, ...]] = {}
+        self.revision = 0
+        self._index()
+
+    def _index(self) -> None:
+        self._kinds = (*self._built_in, *(kind for kinds in self._defined.values() for kind in kinds))
         self._by_plural = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
         self._by_kind = {(kind.api_version, kind.kind): kind for kind in self._kinds}
+        self.revision += 1
+
+    def define(self, definition: str, kinds: Sequence[Kind]) -> None:
+        """Serve the kinds of a definition in place of those that it made before."""
+        if kinds:
+            self._defined[definition] = tuple(kinds)
+        elif self._defined.pop(definition, None) is None:
+            return
+        self._index()
+
+    def copy(self) -> "Registry":
+        """Return a registry of the built-in kinds alone, which others may be added to."""
+        return Registry(self._built_in)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds)
@@ -127,10 +158,12 @@ class Registry:
         return None
 
     def groups(self) -> dict[str, list[str]]:
-        """Map each group to its versions, in order of registration."""
+        """Map each group to its versions, in order of registration; those of defined kinds the newest first."""
         groups: dict[str, list[str]] = {}
         for kind in self._kinds:
             versions = groups.setdefault(kind.group, [])
             if kind.version not in versions:
                 versions.append(kind.version)
+        for group in {kind.group for kinds in self._defined.values() for kind in kinds}:
+            groups[group].sort(key=priority, reverse=True)
         return groups

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
+from lightkube.models.apiextensions_v1 import JSONSchemaProps
 
 from skerry.api.merge_keys import MERGE_RULES
 
@@ -153,6 +154,8 @@ class Components:
     def _bare_map(self, model: Model, name: str) -> Schema:
         if name in _FREE_MAPS:
             return {"type": "object"}
+        if model is JSONSchemaProps:
+            return {"type": "object", "additionalProperties": self._dialect.reference(self._name(model))}
         if name in _QUANTITY_MAPS:
             return {"type": "object", "additionalProperties": self._dialect.reference(QUANTITY)}
         if any((base.__name__, name) in _BYTES_MAPS for base in model.__mro__):

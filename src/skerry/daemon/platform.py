@@ -20,7 +20,11 @@ from lightkube.config.kubeconfig import SingleConfig
 from lightkube.config.models import Cluster, Context, User
 
 from skerry import manifests, operator
+from skerry.api import crd
+from skerry.api.crd import native
 from skerry.api.kinds import REGISTRY
+from skerry.api.registry import Registry
+from skerry.api.route import ROUTE
 from skerry.cluster import controllers
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
@@ -66,6 +70,7 @@ class _Rooms:
     store: Store
     client: AsyncClient
     server: HttpsServer
+    registry: Registry
     transport: InProcessTransport
     manager: Manager
     node: NodeAgent
@@ -117,7 +122,7 @@ class Platform:
         node = self._node(client, caches, node_logs)
         node_streams.node = node.streams
         self._add_controllers(manager, client, gateway)
-        return _Rooms(store, client, server, transport, manager, node, gateway)
+        return _Rooms(store, client, server, app.registry, transport, manager, node, gateway)
 
     def _make_directories(self) -> None:
         for directory in (self._paths.state, self._paths.run, self._paths.log, self._paths.store.parent):
@@ -131,7 +136,7 @@ class Platform:
         apps_domain = self._config.apps_domain
 
         def route_host(kind: object, new: dict[str, object], old: object) -> None:
-            if getattr(kind, "plural", "") == "routes" and old is None:
+            if getattr(kind, "group_resource", "") == ROUTE.group_resource and old is None:
                 assign_host(new, apps_domain)
 
         parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, (route_host,), node_streams)
@@ -159,12 +164,12 @@ class Platform:
         async with asyncio.TaskGroup() as group:
             group.create_task(rooms.server.run())
             await rooms.server.started()
-            await self._namespaces(rooms.transport)
+            await self._first_objects(rooms.transport)
             await rooms.gateway.ensure()
             group.create_task(rooms.gateway.run())
             group.create_task(rooms.manager.run())
             group.create_task(rooms.node.run())
-            group.create_task(self._manifests(rooms.transport))
+            group.create_task(self._manifests(rooms.transport, rooms.registry))
             group.create_task(self._store_room.run(rooms.store, rooms.client))
             group.create_task(self._certificates.keep(rooms.server, lambda: self._write_kubeconfig(rooms)))
             facts = self._facts(rooms)
@@ -200,15 +205,18 @@ class Platform:
         )
         Publisher(manager, gateway.table_file, gateway.notify, self._clock)
 
-    async def _namespaces(self, transport: InProcessTransport) -> None:
+    async def _first_objects(self, transport: InProcessTransport) -> None:
+        """Make what a cluster has from the beginning; whatever is there already stays as it is."""
         async with _http(transport) as http:
             for name in ("default", "kube-system"):
                 await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
+            for definition in native.definitions(REGISTRY):
+                await http.post(f"/apis/{crd.GROUP}/{crd.VERSION}/{crd.PLURAL}", json=definition)
 
-    async def _manifests(self, transport: InProcessTransport) -> None:
+    async def _manifests(self, transport: InProcessTransport, registry: Registry) -> None:
         release = manifests.load_release(PACKAGED / "release.json")
         applier = ManifestApplier(
-            _http(transport), REGISTRY, lambda directory: manifests.render(directory, release), self._clock
+            _http(transport), registry, lambda directory: manifests.render(directory, release), self._clock
         )
         await applier.run(self._manifest_directories())
         log.info("manifests applied", count=applier.progress.applied)

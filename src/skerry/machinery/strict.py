@@ -8,7 +8,7 @@ Null is the absence of a value everywhere. Quantities may be numbers, as in YAML
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -59,9 +59,14 @@ class Problem:
 
 def unknown_fields(item: Any, model: type[msgspec.Struct], open_fields: Sequence[str] = ()) -> list[str]:
     """Return `unknown field "spec.x"` for each field that the model lacks, but below `open_fields` (dotted paths)."""
+    return unknown_of(problems(item, model), open_fields)
+
+
+def unknown_of(found: Iterable[Problem], open_fields: Sequence[str] = ()) -> list[str]:
+    """Return the unknown fields among problems, in the words of `unknown_fields`."""
     return [
         f'unknown field "{problem.path}"'
-        for problem in problems(item, model)
+        for problem in found
         if problem.sort == "unknown" and not _below(problem.path, open_fields)
     ]
 

@@ -83,6 +83,10 @@ class Cache(Generic[R]):
         """Call `listener` for every change from now on; it must not block."""
         self._listeners.append(listener)
 
+    @property
+    def is_synced(self) -> bool:
+        return self._synced.is_set()
+
     async def synced(self) -> None:
         """Return once the first list has arrived."""
         await self._synced.wait()
@@ -185,6 +189,10 @@ class Caches:
             self._caches[kind] = Cache(self._client, self._clock, kind, optional=optional)
         cache: Cache[R] = self._caches[kind]
         return cache
+
+    def drop(self, kind: type[Any]) -> None:
+        """Forget the cache of a kind that is served no more."""
+        self._caches.pop(kind, None)
 
     def all(self) -> list[Cache[Any]]:
         return list(self._caches.values())

@@ -5,7 +5,7 @@ twice at once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -164,18 +164,26 @@ class Manager:
         self.caches = caches
         self.clock = clock
         self._controllers: list[Controller] = []
+        self._group: asyncio.TaskGroup | None = None
 
     def add(self, controller: Controller) -> Controller:
         """Run this controller too."""
         self._controllers.append(controller)
         return controller
 
+    def start(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a cache or a controller that came up while the others run; whoever starts it may cancel it."""
+        assert self._group is not None, "the manager does not run"
+        return self._group.create_task(running)
+
     async def run(self) -> None:
         """Run until cancelled; controllers start when every cache has its first list."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for cache in self.caches.all():
                 group.create_task(cache.run())
-            for cache in self.caches.all():
-                await cache.synced()
+            # A cache that has its list may have made others start.
+            while waiting := [cache for cache in self.caches.all() if not cache.is_synced]:
+                await waiting[0].synced()
             for controller in self._controllers:
                 group.create_task(controller.run(), name=controller.name)

@@ -8,7 +8,7 @@ Facts: k8s.io/apiserver `pkg/registry/rest` (strategies), `pkg/registry/generic/
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ from skerry.cluster.apiserver.requests import Request, Target, WriteOptions
 from skerry.kit.clock import timestamp
 from skerry.machinery import names, status, strict
 from skerry.machinery.fielderrors import FieldError, forbidden, invalid
+from skerry.machinery.strict import Problem
 
 # Metadata that only the server writes; a client's value is replaced by the stored one.
 _SERVER_OWNED: Final = (
@@ -53,6 +54,7 @@ class Admission:
             meta["name"] = names.generate_name(meta["generateName"], random.SystemRandom())
         if kind.has_status:
             item.pop("status", None)
+        if kind.has_generation:
             meta["generation"] = 1
         kind.default(item)
         self._admit(kind, item, None)
@@ -62,7 +64,11 @@ class Admission:
         """Prepare a changed object; returns what to store."""
         meta, old_meta = new.setdefault("metadata", {}), old["metadata"]
         if subresource == "status":
-            return {**old, "status": new.get("status", {}), "metadata": _status_meta(meta, old_meta)}
+            changed = {**old, "status": new.get("status", {}), "metadata": _status_meta(meta, old_meta)}
+            if kind.custom is not None:
+                kind.default(changed)
+                self._admit(kind, changed, old)
+            return changed
         if subresource == "finalize":
             spec = {**(old.get("spec") or {}), "finalizers": (new.get("spec") or {}).get("finalizers") or []}
             return {**old, "spec": spec, "metadata": _status_meta(meta, old_meta)}
@@ -77,7 +83,7 @@ class Admission:
                 new["status"] = old["status"]
         kind.default(new)
         self._admit(kind, new, old)
-        if kind.has_status and _desired(new) != _desired(old):
+        if kind.has_generation and _desired(kind, new) != _desired(kind, old):
             meta["generation"] = old_meta.get("generation", 0) + 1
         return new
 
@@ -131,7 +137,7 @@ def check_form(kind: Kind, item: Object, body: bytes | None, options: WriteOptio
 
     Both are the 400 of a body that cannot be decoded. What the old object has already is not this client's fault.
     """
-    found = list(strict.problems(item, kind.model))  # one walk for both: it is the dearest part of a write
+    found = _problems(kind, item)  # one walk for both: it is the dearest part of a write
     for problem in found:
         if problem.sort == "type":
             raise status.bad_request(
@@ -141,9 +147,8 @@ def check_form(kind: Kind, item: Object, body: bytes | None, options: WriteOptio
         return
     problems: list[str] = []
     if any(problem.sort == "unknown" for problem in found):
-        known = strict.unknown_fields(old, kind.model, kind.open_fields) if old is not None else []
-        unknown = strict.unknown_fields(item, kind.model, kind.open_fields)
-        problems = [problem for problem in unknown if problem not in known]
+        known = _unknown(kind, _problems(kind, old)) if old is not None else []
+        problems = [problem for problem in _unknown(kind, found) if problem not in known]
     if body is not None:
         problems += strict.duplicate_fields(body)
     if not problems:
@@ -156,6 +161,14 @@ def check_form(kind: Kind, item: Object, body: bytes | None, options: WriteOptio
     options.warnings.extend(problems)
 
 
+def _problems(kind: Kind, item: Object) -> list[Problem]:
+    return list(kind.custom.schema().problems(item) if kind.custom else strict.problems(item, kind.model))
+
+
+def _unknown(kind: Kind, problems: Iterable[Problem]) -> list[str]:
+    return strict.unknown_of(problems, kind.open_fields)
+
+
 def _status_meta(meta: Object, old_meta: Object) -> Object:
     # A status update may not touch metadata; only the version it was made against matters.
     kept = dict(old_meta)
@@ -164,8 +177,9 @@ def _status_meta(meta: Object, old_meta: Object) -> Object:
     return kept
 
 
-def _desired(item: Object) -> Object:
-    return {key: value for key, value in item.items() if key not in {"metadata", "status", "apiVersion", "kind"}}
+def _desired(kind: Kind, item: Object) -> Object:
+    others = {"metadata", "apiVersion", "kind", *(["status"] if kind.has_status else [])}
+    return {key: value for key, value in item.items() if key not in others}
 
 
 def _meta_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldError]:

@@ -14,12 +14,14 @@ from urllib.parse import parse_qsl
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.admission import Admission, Hook
 from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
+from skerry.cluster.apiserver.custom.definitions import Definitions
+from skerry.cluster.apiserver.custom.scale import CustomScale
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.podstreams import LateNode, NodeStreams, PodStreams, not_upgraded
 from skerry.cluster.apiserver.reading import Reader
-from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, text_reply
+from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, text_reply, with_warnings
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
@@ -58,15 +60,22 @@ class ApiServer:
 
     def __init__(self, parts: ApiServerParts) -> None:
         now, turns = parts.clock.now, Turns()
-        self._registry = parts.registry
+        self.registry = parts.registry.copy()
+        self._definitions = Definitions(parts.store, self.registry, now)
         self._tokens = parts.tokens
-        self._documents = Documents(parts.registry)
+        self._documents = Documents(self.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
+        self._writer = Writer(parts.store, self._reader, Admission(now, (*parts.hooks, self._definitions.hook)), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
-        self._handlers = Handlers(pods.handlers(), PodStreams(self._reader, parts.node).handlers())
+        scale = CustomScale(self._reader, self._writer, turns)
+        self._handlers = Handlers(
+            pods.handlers(),
+            PodStreams(self._reader, parts.node).handlers(),
+            self._definitions.handlers(self._writer, self._deleter),
+            scale.handlers(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -116,10 +125,13 @@ class ApiServer:
             return text_reply("ok")
         if (document := self._documents.find(request)) is not None:
             return document
-        target = target_of(request.path, self._registry)
+        target = target_of(request.path, self.registry)
         if target is None:
             raise status.no_such_path()
-        return await self._resource(request, target)
+        reply = await self._resource(request, target)
+        if target.kind.custom is not None and target.kind.custom.deprecation and isinstance(reply, Reply):
+            return with_warnings(reply, [target.kind.custom.deprecation])
+        return reply
 
     async def _resource(self, request: Request, target: Target) -> Answer:
         verb = verb_of(request, target)

@@ -57,7 +57,7 @@ class Deleter:
 
     async def delete(self, request: Request, target: Target) -> Reply:
         options, output = _options(request), printing.output_of(request)
-        if target.kind.plural == "namespaces" and target.name in _IMMORTAL:
+        if target.kind.group_resource == "namespaces" and target.name in _IMMORTAL:
             raise status.forbidden("namespaces", target.name or "", "this namespace may not be deleted")
         item, gone = await self._delete(target, options, dry_run=_is_dry(request, options))
         if not gone:
@@ -105,7 +105,7 @@ class Deleter:
             return (old, True) if new is None else (new, False)
         version = int(old["metadata"]["resourceVersion"])
         if new is None:
-            await self._store.delete(key, version, empty=key.name if kind.plural == "namespaces" else None)
+            await self._store.delete(key, version, empty=key.name if kind.group_resource == "namespaces" else None)
             return old, True
         if new == old:
             return old, False
@@ -122,20 +122,20 @@ def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Ob
         meta["finalizers"] = finalizers
     else:
         meta.pop("finalizers", None)
-    held_by_namespace = kind.plural == "namespaces" and bool((old.get("spec") or {}).get("finalizers"))
+    held_by_namespace = kind.group_resource == "namespaces" and bool((old.get("spec") or {}).get("finalizers"))
     if not finalizers and not held_by_namespace and grace == 0:
         return None
     if not meta.get("deletionTimestamp"):
         meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
         meta["deletionGracePeriodSeconds"] = grace
-        if kind.has_status:
+        if kind.has_generation:
             meta["generation"] = meta.get("generation", 0) + 1
     elif grace < meta.get("deletionGracePeriodSeconds", 0):
         # A second delete may shorten the grace period, never lengthen it.
         meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
         meta["deletionGracePeriodSeconds"] = grace
     new = {**old, "metadata": meta}
-    if kind.plural == "namespaces":
+    if kind.group_resource == "namespaces":
         new["status"] = {**(old.get("status") or {}), "phase": "Terminating"}
     return new
 
@@ -143,7 +143,7 @@ def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Ob
 def _grace(kind: Kind, old: Object, options: DeleteOptions) -> int:
     """Seconds that a pod on a node gets to end; every other object has none."""
     spec = old.get("spec") or {}
-    if kind.plural != "pods" or not spec.get("nodeName"):
+    if kind.group_resource != "pods" or not spec.get("nodeName"):
         return 0
     if (old.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return 0

@@ -2,8 +2,8 @@
 
 Two forms of the same facts. The old one is a tree of small documents (`/api`, `/apis`, `/apis/GROUP/VERSION`). The
 aggregated one puts everything that lies below `/api` or `/apis` into one document, which kubectl asks for first; which
-form is meant stands in the Accept header. What is served never changes while the server runs, so every document is
-encoded once, when somebody first asks for it.
+form is meant stands in the Accept header. Every document is encoded once, when somebody first asks for it, and again
+when kinds have come or gone (`Registry.revision`).
 
 Facts: k8s.io/api `apidiscovery/v2`, k8s.io/apiserver `pkg/endpoints/discovery`.
 """
@@ -33,6 +33,7 @@ _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
     "finalize": (["update"], None),
     "log": (["get"], None),
     "portforward": (["create", "get"], "PodPortForwardOptions"),
+    "scale": (_STATUS_VERBS, "Scale"),
     "status": (_STATUS_VERBS, None),
 }
 
@@ -41,13 +42,17 @@ class Discovery:
     """Answers requests for discovery documents."""
 
     def __init__(self, registry: Registry) -> None:
-        self._makers = _makers(registry)
+        self._registry = registry
+        self._revision = -1
         self._encoded: dict[tuple[str, str], Reply] = {}
 
     def find(self, request: Request) -> Reply | None:
         """Return the document at the request's path, None when there is none."""
         if request.method not in {"GET", "HEAD"}:
             return None
+        if self._revision != self._registry.revision:
+            self._makers, self._encoded = _makers(self._registry), {}
+            self._revision = self._registry.revision
         path = request.path.rstrip("/")
         form = _aggregated_version(request.headers.get("accept", "")) if path in {"/api", "/apis"} else ""
         make = self._makers.get((path, form))
@@ -165,13 +170,10 @@ def _resource(kind: Kind) -> Document:
 
 def _subresource(kind: Kind, name: str) -> Document:
     verbs, answer = _SUBRESOURCES.get(name, (_STATUS_VERBS, None))
-    return {
-        "name": f"{kind.plural}/{name}",
-        "singularName": "",
-        "namespaced": kind.namespaced,
-        "kind": answer or kind.kind,
-        "verbs": verbs,
-    }
+    resource: Document = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
+    if name == "scale":
+        resource |= {"group": "autoscaling", "version": "v1"}
+    return {**resource, "kind": answer or kind.kind, "verbs": verbs}
 
 
 def storage_version_hash(kind: Kind) -> str:
@@ -221,12 +223,18 @@ def _aggregated_resource(kind: Kind) -> Document:
         resource["subresources"] = [
             {
                 "subresource": name,
-                "responseKind": _response_kind(kind, _subresource(kind, name)["kind"]),
+                "responseKind": _subresource_kind(kind, name),
                 "verbs": _subresource(kind, name)["verbs"],
             }
             for name in sorted(kind.subresources)
         ]
     return resource
+
+
+def _subresource_kind(kind: Kind, name: str) -> Document:
+    if name == "scale":
+        return {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    return _response_kind(kind, _subresource(kind, name)["kind"])
 
 
 def _response_kind(kind: Kind, name: str) -> Document:

@@ -26,6 +26,7 @@ from lightkube.models import meta_v1
 from skerry.api import schemas
 from skerry.api.registry import Kind, Registry
 from skerry.api.schemas import V2, V3, Components, Dialect, Schema
+from skerry.cluster.apiserver.custom.openapi import custom_component, custom_name
 from skerry.cluster.apiserver.openapi_paths import gvk, paths_v2, paths_v3
 from skerry.cluster.apiserver.replies import JSON, Reply
 from skerry.cluster.apiserver.requests import Request
@@ -42,11 +43,8 @@ class OpenApi:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._paths = {
-            _group_path(group, version): (group, version)
-            for group, versions in registry.groups().items()
-            for version in versions
-        }
+        self._revision = -1
+        self._paths: dict[str, tuple[str, str]] = {}
         self._compressed: dict[str, bytes] = {}
         self._hash = ""
 
@@ -55,6 +53,7 @@ class OpenApi:
         path = request.path.rstrip("/")
         if request.method not in {"GET", "HEAD"} or not path.startswith("/openapi/"):
             return None
+        self._follow()
         if path == _INDEX:
             return Reply(200, msgspec.json.encode(self.index()))
         if path != _V2 and path.removeprefix(f"{_INDEX}/") not in self._paths:
@@ -62,6 +61,18 @@ class OpenApi:
         if not _takes_json(request.headers.get("accept", "")):
             raise status.not_acceptable([JSON])
         return self._document(request, path)
+
+    def _follow(self) -> None:
+        """Forget what was made of kinds that have come or gone since."""
+        if self._revision == self._registry.revision:
+            return
+        self._revision = self._registry.revision
+        self._paths = {
+            _group_path(group, version): (group, version)
+            for group, versions in self._registry.groups().items()
+            for version in versions
+        }
+        self._compressed, self._hash = {}, ""
 
     def index(self) -> dict[str, Any]:
         """Return the index of version 3."""
@@ -120,6 +131,8 @@ def fingerprint(registry: Registry) -> str:
     for kind in registry:
         modules |= {base.__module__ for base in kind.model.__mro__}
         digest.update(f"{kind.api_version}/{kind.kind} {kind.plural} {kind.verbs} {kind.subresources}\n".encode())
+        if kind.custom is not None:
+            digest.update(f"{kind.custom.fingerprint}\n".encode())
     for name in sorted(modules):
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).exists():
@@ -161,7 +174,10 @@ def _map(pairs: Iterable[tuple[str, Schema]]) -> Iterator[bytes]:
 
 
 def _names(kind: Kind) -> tuple[str, str]:
-    name = schemas.component_name(kind.model, kind.group, kind.version)
+    if kind.custom is not None:
+        name = custom_name(kind)
+    else:
+        name = schemas.component_name(kind.model, kind.group, kind.version)
     return name, f"{name}List"
 
 
@@ -170,7 +186,11 @@ def _components(dialect: Dialect, kinds: Iterable[Kind]) -> Iterator[tuple[str, 
     components = Components(dialect)
     yield from schemas.common_schemas(dialect)
     for kind in kinds:
-        name = components.add(kind.model, kind.group, kind.version)
+        if kind.custom is not None:
+            name, meta = custom_name(kind), components.add(meta_v1.ObjectMeta, kind.group, kind.version)
+            yield name, {**custom_component(kind, dialect, meta), "x-kubernetes-group-version-kind": [gvk(kind)]}
+        else:
+            name = components.add(kind.model, kind.group, kind.version)
         list_meta = components.add(meta_v1.ListMeta, kind.group, kind.version)
         for found, schema in components.drain():
             if found == name:

@@ -62,6 +62,11 @@ class Ownership:
         return timestamp(self._now())
 
     def _manager(self, kind: Kind, subresource: str | None) -> FieldManager:
+        if kind.custom is not None:  # not kept: its node holds the schema, which may be large and may change
+            node, ignored = kind.custom.schema().node, _ignored(kind, subresource)
+            return FieldManager(
+                node, kind.api_version, kind.kind, subresource or "", ignored, versions=kind.custom.versions
+            )
         key = (kind.api_version, kind.kind, subresource)
         if key not in self._managers:
             node, ignored = SCHEMAS.of(kind.model), _ignored(kind, subresource)

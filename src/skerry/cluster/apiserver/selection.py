@@ -68,7 +68,9 @@ def selection_of(request: Request, kind: Kind) -> Selection:
             fields = selectors.parse_fields(field_text)
     except selectors.SelectorError as error:
         raise status.bad_request(str(error)) from None
-    known = _EVERY_KIND | _BY_KIND.get((kind.group, kind.plural), frozenset())
+    known = _EVERY_KIND | (
+        kind.custom.selectable if kind.custom else _BY_KIND.get((kind.group, kind.plural), frozenset())
+    )
     for label in fields.names() if fields is not None else ():
         if label not in known:
             version = f"{kind.group}/{kind.version}"

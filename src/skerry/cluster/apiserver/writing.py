@@ -11,7 +11,7 @@ from skerry.cluster.apiserver.admission import Admission
 from skerry.cluster.apiserver.ownership import Ownership, configuration_of
 from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.printing import Output
-from skerry.cluster.apiserver.reading import Reader, key_of, stored_reply
+from skerry.cluster.apiserver.reading import Reader, key_of, shown, stored_reply
 from skerry.cluster.apiserver.replies import Reply, with_warnings
 from skerry.cluster.apiserver.requests import (
     APPLY_PATCH,
@@ -134,6 +134,8 @@ class Writer:
         if uid := applied.item["metadata"].get("uid"):
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise status.conflict(kind.group_resource, name, why)
+        if "create" not in kind.verbs:
+            raise status.method_not_supported(kind.group_resource, "create")
         self._namespace_open(target, name)
         new = self._admission.create(kind, applied.item)
         self._ownership.put(None, new, applied.managed_fields)
@@ -174,17 +176,29 @@ class Writer:
         data = await self._write(target, new, int(old_meta["resourceVersion"]))
         return self._printed(kind, data, options, 200, output)
 
+    async def store_changed(self, target: Target, old: Object, item: Object, options: WriteOptions) -> Object:
+        """Store what a sub-resource made of an object, for which it holds the turn; raises `Conflict`."""
+        whole = Target(target.kind, target.namespace, target.name)
+        new = self._admission.update(target.kind, item, old, None)
+        self._ownership.updated(target, old, new, old["metadata"].get("managedFields"), options)
+        if options.dry_run or new == old:
+            return new
+        data = await self._write(whole, new, int(old["metadata"]["resourceVersion"]))
+        return shown(target.kind, msgspec.json.decode(data))
+
     async def _write(self, target: Target, new: Object, version: int) -> bytes:
         """Store the object, or remove it when its last finalizer has just gone."""
         kind, key, meta = target.kind, key_of(target), new["metadata"]
         finished = meta.get("deletionTimestamp") and not meta.get("finalizers")
-        if kind.plural == "namespaces":
+        if kind.group_resource == "namespaces":
             finished = finished and not (new.get("spec") or {}).get("finalizers")
-        if kind.plural == "pods":
+        if kind.group_resource == "pods":
             finished = finished and not meta.get("deletionGracePeriodSeconds")
         try:
             if finished:
-                return await self._store.delete(key, version, empty=key.name if kind.plural == "namespaces" else None)
+                return await self._store.delete(
+                    key, version, empty=key.name if kind.group_resource == "namespaces" else None
+                )
             return await self._store.update(key, _stored(kind, new), version)
         except Missing:
             raise status.not_found(kind.group_resource, key.name) from None

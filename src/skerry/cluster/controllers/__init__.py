@@ -17,6 +17,8 @@ meet only through objects in the API, so any of them can stop anywhere and go on
 
 from lightkube import AsyncClient
 
+from skerry.cluster.controllers.custom_kinds import CustomKinds
+from skerry.cluster.controllers.definition_cleanup import DefinitionCleanup
 from skerry.cluster.controllers.deployment import DeploymentController
 from skerry.cluster.controllers.endpoints import EndpointsController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
@@ -36,6 +38,7 @@ __all__ = ["ControllerSettings", "add_all"]
 
 def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: ControllerSettings) -> None:
     """Add every controller to the manager; they run when it does."""
+    custom = CustomKinds(manager)
     DeploymentController(manager, client, clock)
     ReplicaSetController(manager, client, clock)
     Scheduler(manager, client, clock)
@@ -43,6 +46,7 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     EndpointsController(manager, client, clock)
     RouteController(manager, client, clock, settings.apps_domain)
     VolumeClaimController(manager, client, clock)
-    GarbageCollector(manager, client, clock)
-    NamespaceController(manager, client, clock, settings.ca_certificate)
+    GarbageCollector(manager, client, clock, custom)
+    NamespaceController(manager, client, clock, custom, settings.ca_certificate)
+    DefinitionCleanup(manager, client, clock, custom)
     EventTtlController(manager, client, clock, settings.event_ttl_seconds)

@@ -9,6 +9,7 @@ a wrong guess would delete what somebody still uses. Owners of kinds that are no
 Kubernetes `pkg/controller/garbagecollector`. Left out: breaking a circle of owners that all wait in the foreground.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,7 @@ from lightkube.types import CascadeType
 
 from skerry.api.wellknown import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
 from skerry.cluster.controllers.adoption import set_owners
+from skerry.cluster.controllers.custom_kinds import CustomKinds
 from skerry.cluster.controllers.kinds import GLOBAL_KINDS, OWNED_KINDS, Resource, group_kind, namespaced
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
 from skerry.cluster.controllers.writes import delete, patch
@@ -96,6 +98,13 @@ class Family:
         for owner in _owners(change.new):
             self._dependents.setdefault(owner.uid, set()).add((kind, key))
 
+    def forget(self, kind: Resource) -> None:
+        """Forget all dependents of a kind that is served no more."""
+        for uid in list(self._dependents):
+            self._dependents[uid] = {each for each in self._dependents[uid] if each[0] is not kind}
+            if not self._dependents[uid]:
+                del self._dependents[uid]
+
     def dependents(self, owner: Any) -> list[tuple[Resource, Key]]:
         """Return who names the object as an owner."""
         return list(self._dependents.get(meta(owner).uid or "", ()))
@@ -104,18 +113,35 @@ class Family:
 class GarbageCollector:
     """One small controller a kind, and the family tree that they share."""
 
-    def __init__(self, manager: Manager, client: AsyncClient, clock: Clock) -> None:
+    def __init__(self, manager: Manager, client: AsyncClient, clock: Clock, custom: CustomKinds) -> None:
         del clock
+        self._manager = manager
         self._client = client
         self._family = Family()
-        self._kinds = {group_kind(kind): kind for kind in (*OWNED_KINDS, *GLOBAL_KINDS)}
+        self._kinds: dict[tuple[str, str], Resource] = {}
         self._caches: dict[Resource, Cache[Any]] = {}
         self._controllers: dict[Resource, Controller] = {}
-        for kind in self._kinds.values():
-            self._caches[kind] = manager.caches.of(kind)
-            name = f"garbage-collector-{kind._api_info.plural}"  # noqa: SLF001
-            self._controllers[kind] = manager.add(Controller(name, partial(self.reconcile, kind), workers=1))
-            self._caches[kind].listen(partial(self._changed, kind))
+        self._running: dict[Resource, asyncio.Task[None]] = {}
+        for kind in (*OWNED_KINDS, *GLOBAL_KINDS):
+            manager.add(self._follow(kind))
+        custom.listen(self._added, self._removed)
+
+    def _follow(self, kind: Resource) -> Controller:
+        name = f"garbage-collector-{kind._api_info.plural}"  # noqa: SLF001
+        self._kinds[group_kind(kind)] = kind
+        self._caches[kind] = self._manager.caches.of(kind)
+        self._controllers[kind] = controller = Controller(name, partial(self.reconcile, kind), workers=1)
+        self._caches[kind].listen(partial(self._changed, kind))
+        return controller
+
+    def _added(self, kind: Resource) -> None:
+        self._running[kind] = self._manager.start(self._follow(kind).run())
+
+    def _removed(self, kind: Resource) -> None:
+        self._running.pop(kind).cancel()
+        self._kinds.pop(group_kind(kind), None)
+        del self._controllers[kind], self._caches[kind]
+        self._family.forget(kind)
 
     async def reconcile(self, kind: Resource, key: Key) -> Again | None:
         """Look after one object: as an owner that is on its way out, or as a dependent."""
@@ -172,7 +198,7 @@ class GarbageCollector:
     async def _orphan(self, owner: Any) -> None:
         """Make every dependent forget the owner; read live, since one that is missed would be deleted afterwards."""
         uid = meta(owner).uid
-        for kind in OWNED_KINDS:
+        for kind in [kind for kind in self._kinds.values() if namespaced(kind)]:
             async for item in self._client.list(kind, namespace=meta(owner).namespace or "*"):
                 owners = _owners(item)
                 if any(each.uid == uid for each in owners):

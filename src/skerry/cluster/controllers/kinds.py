@@ -1,6 +1,7 @@
 """The kinds that can own and be owned, and all that a namespace can hold, as lightkube resource classes.
 
-A test compares the lists with the kinds that the API serves, so a kind that is added there cannot be forgotten here.
+These are the built-in ones; those that definitions make come and go (`custom_kinds`). A test compares the lists with
+the kinds that the API serves, so a kind that is added there cannot be forgotten here.
 """
 
 from typing import Any, Final
@@ -21,6 +22,7 @@ from lightkube.resources.core_v1 import (
 )
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from skerry.api.crd.resource import CustomResourceDefinition
 from skerry.api.route_types import Route
 from skerry.api.serving_types import ClusterServingRuntime, InferenceService, ServingRuntime
 
@@ -42,7 +44,12 @@ OWNED_KINDS: Final[tuple[Resource, ...]] = (
     ServingRuntime,
     Route,
 )
-GLOBAL_KINDS: Final[tuple[Resource, ...]] = (Namespace, Node, ClusterServingRuntime)
+GLOBAL_KINDS: Final[tuple[Resource, ...]] = (
+    Namespace,
+    Node,
+    ClusterServingRuntime,
+    CustomResourceDefinition,
+)
 # Events are never collected and never waited for, but they go with their namespace.
 NAMESPACED_KINDS: Final[tuple[Resource, ...]] = (*OWNED_KINDS, Event)
 

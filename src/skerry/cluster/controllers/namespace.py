@@ -19,6 +19,7 @@ from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod, ServiceAccoun
 from lightkube.types import CascadeType
 
 from skerry.api.wellknown import DEFAULT_SERVICE_ACCOUNT, NAMESPACE_FINALIZER
+from skerry.cluster.controllers.custom_kinds import CustomKinds
 from skerry.cluster.controllers.kinds import NAMESPACED_KINDS, OWNED_KINDS, Resource, group_resource
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
 from skerry.cluster.controllers.writes import patch, patch_status
@@ -83,8 +84,11 @@ def conditions(
 class NamespaceController:
     """Furnishes and clears namespaces."""
 
-    def __init__(self, manager: Manager, client: AsyncClient, clock: Clock, ca_certificate: str) -> None:
+    def __init__(
+        self, manager: Manager, client: AsyncClient, clock: Clock, custom: CustomKinds, ca_certificate: str
+    ) -> None:
         self._client = client
+        self._custom = custom
         self._clock = clock
         self._ca_certificate = ca_certificate
         self._namespaces: Cache[Namespace] = manager.caches.of(Namespace)
@@ -96,6 +100,8 @@ class NamespaceController:
         controller.watch(self._config_maps, _home_of(ROOT_CA))
         for kind in OWNED_KINDS:
             controller.watch(manager.caches.of(kind), self._being_cleared)
+        # A kind that goes takes its cache along, and so what listens to it.
+        custom.listen(lambda kind: controller.watch(manager.caches.of(kind), self._being_cleared), lambda _kind: None)
         manager.add(controller)
 
     async def reconcile(self, key: Key) -> Again | None:
@@ -147,9 +153,10 @@ class NamespaceController:
         await self._count(Pod, name, remains)
         if remains.objects:
             return remains
-        for kind in NAMESPACED_KINDS:
+        kinds = (*NAMESPACED_KINDS, *self._custom.namespaced())
+        for kind in kinds:
             await self._delete_all(kind, name)
-        for kind in NAMESPACED_KINDS:
+        for kind in kinds:
             await self._count(kind, name, remains)
         return remains
 

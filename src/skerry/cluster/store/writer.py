@@ -116,6 +116,7 @@ class Writer:
             batch, last = self._take()
             if batch or self._damaged:
                 self._commit(batch)
+                batch.clear()  # the next write may be long in coming, and an object may be large
         self._drop()
 
     def _take(self) -> tuple[list[Write], bool]:

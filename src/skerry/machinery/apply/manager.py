@@ -87,6 +87,7 @@ class FieldManager:
     subresource: str = ""
     ignored: Callable[[str], bool] = field(default=lambda _name: False)
     open_fields: Sequence[str] = ()
+    versions: frozenset[str] = frozenset()  # other apiVersions with the same fields
 
     def update(self, live: JsonObject | None, new: JsonObject, name: str, now: str) -> list[JsonObject]:
         """Return the `managedFields` of `new`, which replaces `live` (None for a create).
@@ -112,7 +113,8 @@ class FieldManager:
             owners = read_owners(entries or [], stored=stored)
         except OwnersError:
             return {}
-        return {identity: share for identity, share in owners.items() if share.version == self.api_version}
+        known = {self.api_version, *self.versions}
+        return {identity: share for identity, share in owners.items() if share.version in known}
 
     def _updated(
         self, live: JsonObject | None, new: JsonObject, owners: Owners, name: str, now: str
