@@ -1,18 +1,25 @@
 """Serves the API over TLS, on a socket that is bound before anything else starts.
 
+A client may show a certificate, and need not. One that our authority did not sign, or whose time is over, ends the
+handshake: nobody gets as far as a request with it. What a good one says stands in the scope of each request.
+
 PortBusy    the address is taken; says by which setting it can be changed
 """
 
 import asyncio
 import contextlib
 import errno
+import hashlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from skerry.cluster.apiserver.access.credentials import CERTIFICATE, Certificate
 
 
 class PortBusy(Exception):
@@ -39,6 +46,36 @@ def bind(address: str, port: int, setting: str) -> socket.socket:
     return listening
 
 
+def extensions_of(transport: asyncio.BaseTransport) -> dict[str, Certificate]:
+    """Return what the scopes of a connection carry under `extensions`: the client's certificate, when it showed one."""
+    connection = transport.get_extra_info("ssl_object")
+    shown = connection.getpeercert() if connection is not None else None
+    if not shown:
+        return {}
+    # Only a certificate that was verified is told by its fields; others have none.
+    subject = [pair for part in shown.get("subject", ()) for pair in part]
+    names = [value for key, value in subject if key == "commonName"]
+    groups = tuple(value for key, value in subject if key == "organizationName")
+    if len(names) != 1 or not names[0]:
+        return {}
+    fingerprint = hashlib.sha256(connection.getpeercert(binary_form=True)).hexdigest()
+    return {CERTIFICATE: Certificate(names[0], groups, fingerprint)}
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells the application who is at the other end."""
+
+    _extensions: Mapping[str, Certificate] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._extensions = extensions_of(transport)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = dict(self._extensions)  # type: ignore[arg-type]
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,10 +86,11 @@ class _Server(uvicorn.Server):
 class HttpsServer:
     """uvicorn over a bound socket."""
 
-    def __init__(self, app: Any, listening: socket.socket, certificate: Path, key: Path) -> None:
+    def __init__(self, app: Any, listening: socket.socket, certificate: Path, key: Path, authority: Path) -> None:
+        """`authority` signed the certificates of clients that have one."""
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -64,6 +102,8 @@ class HttpsServer:
             ssl_certfile=str(certificate),
             ssl_keyfile=str(key),
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            ssl_ca_certs=str(authority),
+            ssl_cert_reqs=ssl.CERT_OPTIONAL,
         )
         self._server = _Server(config)
         self._listening = listening

@@ -24,6 +24,7 @@ from lightkube.config.models import Cluster, Context, User
 from skerry import manifests, operator
 from skerry.api.kinds import REGISTRY
 from skerry.cluster import controllers
+from skerry.cluster.apiserver.access import bootstrap, keys
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
 from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
@@ -101,7 +102,7 @@ class Platform:
     ) -> "_Rooms":
         node_logs = _NodeLogs()
         app = self._api_server(store, pki, node_logs)
-        server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
+        server = HttpsServer(app, listening, pki.server_certificate, pki.server_key, pki.ca_certificate)
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
@@ -136,7 +137,8 @@ class Platform:
             if getattr(kind, "plural", "") == "routes" and old is None:
                 assign_host(new, apps_domain)
 
-        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,))
+        signing = keys.load(pki.token_keys, self._clock.now())
+        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,), keys=signing)
         return ApiServer(parts)
 
     def _gateway(self) -> GatewayProcess:
@@ -200,6 +202,7 @@ class Platform:
 
     async def _namespaces(self, transport: InProcessTransport) -> None:
         async with _http(transport) as http:
+            await bootstrap.ensure(http)
             for name in ("default", "kube-system"):
                 await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
 

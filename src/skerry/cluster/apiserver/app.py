@@ -7,13 +7,23 @@ chunks on the wire at once. Every error leaves as a `metav1.Status`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from skerry.api.registry import Registry
+from skerry.cluster.apiserver.access.accounts import Accounts
+from skerry.cluster.apiserver.access.authentication import Authenticator
+from skerry.cluster.apiserver.access.authorizer import Authorizer
+from skerry.cluster.apiserver.access.credentials import Tokens, is_inside
+from skerry.cluster.apiserver.access.gate import Gate
+from skerry.cluster.apiserver.access.guard import Guard
+from skerry.cluster.apiserver.access.keys import SigningKeys
+from skerry.cluster.apiserver.access.review_api import ReviewApi
+from skerry.cluster.apiserver.access.roles import Roles
+from skerry.cluster.apiserver.access.secrets import AccountSecrets
+from skerry.cluster.apiserver.access.token_api import TokenApi
 from skerry.cluster.apiserver.admission import Admission, Hook
-from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
@@ -36,8 +46,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version"}
-
 
 @dataclass(frozen=True)
 class ApiServerParts:
@@ -49,6 +57,7 @@ class ApiServerParts:
     tokens: Tokens
     read_logs: ReadLogs
     hooks: Sequence[Hook] = ()
+    keys: SigningKeys = field(default_factory=SigningKeys.temporary)
 
 
 class ApiServer:
@@ -57,14 +66,19 @@ class ApiServer:
     def __init__(self, parts: ApiServerParts) -> None:
         now, turns = parts.clock.now, Turns()
         self._registry = parts.registry
-        self._tokens = parts.tokens
+        accounts = Accounts(parts.store, parts.keys, now)
+        authenticator = Authenticator(parts.tokens, accounts)
+        authorizer = Authorizer(Roles(parts.store))
+        self._gate = Gate(authenticator, authorizer)
         self._documents = Documents(parts.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
+        admission = Admission(now, (*parts.hooks, AccountSecrets(parts.store, accounts)))
+        self._writer = Writer(parts.store, self._reader, admission, turns, Guard(authorizer))
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
-        self._handlers = Handlers(pods.handlers())
+        tokens = TokenApi(self._reader, accounts, authenticator)
+        self._handlers = Handlers(pods.handlers(), tokens.handlers(), ReviewApi(authorizer).handlers())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,12 +92,9 @@ class ApiServer:
     async def _answer(self, scope: Scope, receive: Receive) -> Reply | Stream:
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-            user = user_of(scope, headers, self._tokens)
-            if user is None and scope["path"] not in _OPEN_PATHS:
-                return error_reply(status.unauthorized())
+            user = self._gate.authenticate(scope)
             query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
             body = await _read_body(receive)
-            user = user or "system:anonymous"
             request = Request(scope["method"], scope["path"], query, headers, body, user, inside=is_inside(scope))
             return await self._dispatch(request)
         except StatusError as error:
@@ -98,15 +109,17 @@ class ApiServer:
     async def _dispatch(self, request: Request) -> Reply | Stream:
         if request.path in {"/healthz", "/livez", "/readyz"}:
             return text_reply("ok")
-        if (document := self._documents.find(request)) is not None:
-            return document
         target = target_of(request.path, self._registry)
         if target is None:
+            self._gate.authorize_path(request.user, request.method, request.path)
+            if (document := self._documents.find(request)) is not None:
+                return document
             raise status.no_such_path()
         return await self._resource(request, target)
 
     async def _resource(self, request: Request, target: Target) -> Reply | Stream:
         verb = verb_of(request, target)
+        self._gate.authorize(request.user, verb, target, request.query)
         if (handler := self._handlers.find(target, verb)) is not None:
             return await handler(request, target)
         if verb not in verbs_of(target):

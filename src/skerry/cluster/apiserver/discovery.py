@@ -31,6 +31,7 @@ _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
     "finalize": (["update"], None),
     "log": (["get"], None),
     "status": (_STATUS_VERBS, None),
+    "token": (["create"], "TokenRequest"),
 }
 
 

@@ -8,6 +8,8 @@
     pvc                  volume claims
     garbage_collector    owner references
     namespace            what a namespace is given, and how it is emptied
+    cluster_role         roles that are put together of others
+    account_token        Secrets with the token of a ServiceAccount
     event_ttl            old events
 
 Each of them is a pure plan, which the tests are about, and a thin loop on `skerry.reconcile` that writes the plan. They
@@ -17,6 +19,8 @@ meet only through objects in the API, so any of them can stop anywhere and go on
 
 from lightkube import AsyncClient
 
+from skerry.cluster.controllers.account_token import AccountTokenController
+from skerry.cluster.controllers.cluster_role import ClusterRoleController
 from skerry.cluster.controllers.deployment import DeploymentController
 from skerry.cluster.controllers.endpoints import EndpointsController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
@@ -45,4 +49,6 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     VolumeClaimController(manager, client, clock)
     GarbageCollector(manager, client, clock)
     NamespaceController(manager, client, clock, settings.ca_certificate)
+    ClusterRoleController(manager, client)
+    AccountTokenController(manager, client)
     EventTtlController(manager, client, clock, settings.event_ttl_seconds)

@@ -20,6 +20,7 @@ from lightkube.resources.core_v1 import (
     ServiceAccount,
 )
 from lightkube.resources.discovery_v1 import EndpointSlice
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from skerry.api.route_types import Route
 from skerry.api.serving_types import ClusterServingRuntime, InferenceService, ServingRuntime
@@ -41,8 +42,10 @@ OWNED_KINDS: Final[tuple[Resource, ...]] = (
     InferenceService,
     ServingRuntime,
     Route,
+    RoleBinding,
+    Role,
 )
-GLOBAL_KINDS: Final[tuple[Resource, ...]] = (Namespace, Node, ClusterServingRuntime)
+GLOBAL_KINDS: Final[tuple[Resource, ...]] = (Namespace, Node, ClusterServingRuntime, ClusterRole, ClusterRoleBinding)
 # Events are never collected and never waited for, but they go with their namespace.
 NAMESPACED_KINDS: Final[tuple[Resource, ...]] = (*OWNED_KINDS, Event)
 
