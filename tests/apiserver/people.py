@@ -33,7 +33,7 @@ def with_token(app: ApiServer, token: str | None) -> httpx2.AsyncClient:
 
 def person(app: ApiServer, name: str, *groups: str) -> httpx2.AsyncClient:
     """Return a client with a certificate."""
-    transport = Outside(app, Certificate(name, groups, "00"))
+    transport = Outside(app, Certificate(name, groups, "00", 0, 2**40))
     return httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=10)
 
 

@@ -1,6 +1,7 @@
 """Whoever has everything in one namespace has nothing outside: every kind, every verb, every sub-resource."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httpx2
@@ -18,7 +19,7 @@ class Way(NamedTuple):
     verb: str
     method: str
     named: bool
-    query: dict[str, str] = {}
+    query: Mapping[str, str] = MappingProxyType({})
 
 
 WAYS = (
@@ -41,7 +42,7 @@ class Case(NamedTuple):
 
     method: str
     path: str
-    query: dict[str, str]
+    query: Mapping[str, str]
     why: str
 
 

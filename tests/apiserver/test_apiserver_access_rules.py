@@ -13,7 +13,7 @@ from skerry.cluster.apiserver.access.authorizer import Authorizer
 from skerry.cluster.apiserver.access.roles import Roles
 from skerry.cluster.apiserver.access.users import User, administrator
 from skerry.cluster.apiserver.app import ApiServer
-from skerry.cluster.store import Key, Store
+from skerry.cluster.store import Key, Listing, Store
 
 # Few words, so that rules and requests meet often.
 VERBS, GROUPS, NAMES, PLACES = ["get", "list", "bind"], ["", "apps"], ["", "x", "y"], ["", "a", "b"]
@@ -127,11 +127,9 @@ class Held:
     def listen(self, listener: Any) -> None:
         pass
 
-    def list_objects(self, resource: str) -> Any:
-        class Listing:
-            items = [msgspec.json.encode(item) for key, item in self._items if key.resource == resource]
-
-        return Listing
+    def list_objects(self, resource: str) -> Listing:
+        found = [msgspec.json.encode(item) for key, item in self._items if key.resource == resource]
+        return Listing(0, found, None, 0)
 
 
 @settings(max_examples=300, deadline=None)

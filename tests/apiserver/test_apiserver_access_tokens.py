@@ -190,8 +190,8 @@ BAD_REQUESTS: list[tuple[dict[str, Any], int, str]] = [
         {"boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "s", "uid": "other"}},
         409,
         (
-            'Operation cannot be fulfilled on Secret "s": the UID in the bound object reference (other) does not match the '
-            "UID in record. The object might have been deleted and then recreated"
+            'Operation cannot be fulfilled on Secret "s": the UID in the bound object reference (other) does not match '
+            "the UID in record. The object might have been deleted and then recreated"
         ),
     ),
 ]

@@ -1,7 +1,8 @@
 """Serves the API over TLS, on a socket that is bound before anything else starts.
 
-A client may show a certificate, and need not. One that our authority did not sign, or whose time is over, ends the
-handshake: nobody gets as far as a request with it. What a good one says stands in the scope of each request.
+A client may show a certificate, and need not. One that our authority did not sign ends the handshake: nobody gets as
+far as a request with it. What a good one says stands in the scope of each request. Its time is not judged here but with
+the request, so that a certificate that is over is answered with a 401 rather than with a connection that breaks.
 
 PortBusy    the address is taken; says by which setting it can be changed
 """
@@ -14,12 +15,14 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from skerry.cluster.apiserver.access.credentials import CERTIFICATE, Certificate
+
+_NO_CHECK_TIME: Final = 0x20_0000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 
 
 class PortBusy(Exception):
@@ -59,7 +62,8 @@ def extensions_of(transport: asyncio.BaseTransport) -> dict[str, Certificate]:
     if len(names) != 1 or not names[0]:
         return {}
     fingerprint = hashlib.sha256(connection.getpeercert(binary_form=True)).hexdigest()
-    return {CERTIFICATE: Certificate(names[0], groups, fingerprint)}
+    begins, ends = (float(ssl.cert_time_to_seconds(shown[key])) for key in ("notBefore", "notAfter"))
+    return {CERTIFICATE: Certificate(names[0], groups, fingerprint, begins, ends)}
 
 
 class _Protocol(HttpToolsProtocol):
@@ -105,6 +109,9 @@ class HttpsServer:
             ssl_ca_certs=str(authority),
             ssl_cert_reqs=ssl.CERT_OPTIONAL,
         )
+        config.load()
+        assert config.ssl is not None
+        config.ssl.verify_flags |= _NO_CHECK_TIME
         self._server = _Server(config)
         self._listening = listening
 

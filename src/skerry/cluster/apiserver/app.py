@@ -67,7 +67,7 @@ class ApiServer:
         now, turns = parts.clock.now, Turns()
         self._registry = parts.registry
         accounts = Accounts(parts.store, parts.keys, now)
-        authenticator = Authenticator(parts.tokens, accounts)
+        authenticator = Authenticator(parts.tokens, accounts, now)
         authorizer = Authorizer(Roles(parts.store))
         self._gate = Gate(authenticator, authorizer)
         self._documents = Documents(parts.registry)

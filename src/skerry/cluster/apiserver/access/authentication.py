@@ -5,7 +5,8 @@ client certificate    CN is the user, O are the groups
 bearer token          an administrator's, or the signed token of a ServiceAccount
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from skerry.cluster.apiserver.access.accounts import Accounts
@@ -21,9 +22,10 @@ log = logger(__name__)
 class Authenticator:
     """Finds the user of an ASGI scope, HTTP or WebSocket."""
 
-    def __init__(self, tokens: Tokens, accounts: Accounts) -> None:
+    def __init__(self, tokens: Tokens, accounts: Accounts, now: Callable[[], datetime]) -> None:
         self._tokens = tokens
         self._accounts = accounts
+        self._now = now
 
     def user_of(self, scope: Mapping[str, Any]) -> User | None:
         """Return the user, None for a request without credentials; raises a 401 for credentials that are no good."""
@@ -31,6 +33,10 @@ class Authenticator:
         if (inside := extensions.get(IN_PROCESS)) is not None:
             return administrator(str(inside))
         if (certificate := extensions.get(CERTIFICATE)) is not None:
+            if not certificate.holds(self._now().timestamp()):
+                why = "not its time; make another with skerry kubeconfig --user, or mend the clock"
+                log.info("certificate refused", user=certificate.name, why=why)
+                raise status.unauthorized()
             return _certified(certificate)
         token = bearer(scope["headers"])
         if token is None:

@@ -13,7 +13,7 @@ from skerry.machinery import status
 
 # Under `scope["extensions"]`: set by the in-process transport and by nobody else, since a network client cannot.
 IN_PROCESS: Final = "skerry.user"
-# Beside it: the `Certificate` of the client, which TLS has verified.
+# Beside it: the `Certificate` of the client, whose signature TLS has verified.
 CERTIFICATE: Final = "skerry.certificate"
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -21,11 +21,17 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Certificate:
-    """A verified client certificate: CN is the user, O are the groups."""
+    """A client certificate that our authority signed: CN is the user, O are the groups. Its time is not judged yet."""
 
     name: str
     groups: tuple[str, ...]
     fingerprint: str  # SHA-256 in hex
+    begins: float  # seconds since 1970
+    ends: float
+
+    def holds(self, now: float) -> bool:
+        """Say whether this is the time of the certificate."""
+        return self.begins <= now <= self.ends
 
 
 @dataclass(frozen=True)
