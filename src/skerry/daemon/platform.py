@@ -107,7 +107,7 @@ class Platform:
         client = _client(transport)
         caches = Caches(client, self._clock)
         manager = Manager(caches, self._clock)
-        node = self._node(client, caches, node_logs)
+        node = self._node(client, caches, node_logs, server.port)
         self._add_controllers(manager, client, gateway)
         return _Rooms(server, transport, manager, node, gateway)
 
@@ -173,7 +173,7 @@ class Platform:
             files.replace(self._paths.daemon_facts, msgspec.json.encode(facts))
             ready(facts)
 
-    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
+    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs", api_port: int) -> NodeAgent:
         registries = RegistrySettings(
             auth_files=auth_files(os.environ), insecure_hosts=frozenset(self._config.images.insecure_registries)
         )
@@ -184,6 +184,7 @@ class Platform:
             run=self._paths.run / "node",
             log=self._paths.log / "pods",
             images_d=(self._paths.etc / "images.d",),
+            api_address=(_reachable(self._config.api_server.listen_address), api_port),
         )
         agent = NodeAgent(client, caches, self._clock, config, images)
         node_logs.read = agent.read_logs

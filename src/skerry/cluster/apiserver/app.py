@@ -19,6 +19,7 @@ from skerry.cluster.apiserver.access.credentials import Tokens, is_inside
 from skerry.cluster.apiserver.access.gate import Gate
 from skerry.cluster.apiserver.access.guard import Guard
 from skerry.cluster.apiserver.access.keys import SigningKeys
+from skerry.cluster.apiserver.access.pod_accounts import PodAccounts
 from skerry.cluster.apiserver.access.review_api import ReviewApi
 from skerry.cluster.apiserver.access.roles import Roles
 from skerry.cluster.apiserver.access.secrets import AccountSecrets
@@ -73,7 +74,8 @@ class ApiServer:
         self._documents = Documents(parts.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        admission = Admission(now, (*parts.hooks, AccountSecrets(parts.store, accounts)))
+        hooks: Sequence[Hook] = (*parts.hooks, AccountSecrets(parts.store, accounts), PodAccounts(parts.store))
+        admission = Admission(now, hooks)
         self._writer = Writer(parts.store, self._reader, admission, turns, Guard(authorizer))
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)

@@ -85,6 +85,12 @@ class PodWorker:
             self._refresh = True
             self._wake.set()
 
+    def renew_tokens(self) -> None:
+        """Write the volumes again when a token in them grows old."""
+        if self._state.prepared == "yes" and self._volumes.tokens_due():
+            self._refresh = True
+            self._wake.set()
+
     def running(self, container: str, attempt: int) -> "asyncio.Future[Any] | None":
         """Return the end of a running attempt, for those who follow its log."""
         found = self._containers.get(container)

@@ -46,7 +46,17 @@ def mended(wanted: Item, present: Item) -> dict[str, Any] | None:
 
 
 async def ensure(http: httpx2.AsyncClient) -> None:
-    """Make and mend all of them, as an administrator; they are written together, so that one flush is enough."""
+    """Make and mend all of them, as an administrator; they are written together, so that one flush is enough.
+
+    What fails is logged and tried again at the next start: the administrator needs none of them.
+    """
+    try:
+        await _ensure(http)
+    except httpx2.HTTPError as error:
+        log.error("default roles are not complete", error=str(error))
+
+
+async def _ensure(http: httpx2.AsyncClient) -> None:
     wanted = [(CLUSTER_ROLE.plural, item) for item in cluster_roles()]
     wanted += [(CLUSTER_ROLE_BINDING.plural, item) for item in cluster_role_bindings()]
     present = {plural: await _present(http, plural) for plural in (CLUSTER_ROLE.plural, CLUSTER_ROLE_BINDING.plural)}

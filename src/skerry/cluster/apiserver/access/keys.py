@@ -58,22 +58,27 @@ class SigningKeys:
 def load(path: Path, now: datetime) -> SigningKeys:
     """Read the file; make it or add a key when it is time.
 
-    Raises `OSError`, also for a file that is no list of keys.
+    A file that cannot be read is put aside and made anew: that ends all tokens, but pods get new ones with the start.
     """
-    try:
-        keys = msgspec.json.decode(path.read_bytes(), type=list[SigningKey])
-    except FileNotFoundError:
-        keys = []
-    except msgspec.MsgspecError as error:
-        raise OSError(
-            f"cannot read the keys in {path}: {error}; remove it to make new ones, which ends all tokens"
-        ) from error
-    keys = [key for key in keys if len(key.secret) >= _BYTES]
+    keys = _read(path)
     if not keys or now - keys[0].created >= _LIFE:
         keys = [_new(now), *keys][:_KEPT]
         files.replace(path, msgspec.json.encode(keys), mode=0o600)
         log.info("token key made", file=str(path), keys=len(keys))
     return SigningKeys(keys)
+
+
+def _read(path: Path) -> list[SigningKey]:
+    try:
+        keys = msgspec.json.decode(path.read_bytes(), type=list[SigningKey])
+    except FileNotFoundError:
+        return []
+    except msgspec.MsgspecError as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        log.error("token keys are damaged; all tokens end", file=str(path), kept_as=str(aside), error=str(error))
+        return []
+    return [key for key in keys if len(key.secret) >= _BYTES]
 
 
 def _new(now: datetime) -> SigningKey:
