@@ -82,6 +82,8 @@ def test_a_resource_with_all_that_kubectl_needs() -> None:
     assert (resources["pods/log"]["verbs"], resources["pods/log"]["kind"]) == (["get"], "Pod")
     assert (resources["pods/binding"]["verbs"], resources["pods/binding"]["kind"]) == (["create"], "Binding")
     assert resources["namespaces/finalize"]["verbs"] == ["update"]
+    token = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"]}
+    assert token.items() <= resources["serviceaccounts/token"].items()
     assert "deletecollection" not in resources["namespaces"]["verbs"]
     assert resources["namespaces"]["namespaced"] is False
     assert "serviceaccounts/status" not in resources

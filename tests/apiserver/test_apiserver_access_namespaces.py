@@ -157,6 +157,22 @@ async def test_a_body_cannot_lead_out(ann: httpx2.AsyncClient, http: httpx2.Asyn
     ] == ["b"]
 
 
+async def test_what_is_not_served_is_told_to_nobody(ann: httpx2.AsyncClient, http: httpx2.AsyncClient) -> None:
+    for path, what in (
+        ("/api/v1/gadgets", 'gadgets is forbidden: User "ann" cannot list resource "gadgets" in API group ""'),
+        ("/apis/x.example.com/v1/gadgets", "gadgets.x.example.com is forbidden"),
+        ("/", 'forbidden: User "ann" cannot get path "/"'),
+        ("/api", 'forbidden: User "ann" cannot get path "/api"'),
+        ("/openapi/v2", 'forbidden: User "ann" cannot get path "/openapi/v2"'),
+        ("/metrics", 'forbidden: User "ann" cannot get path "/metrics"'),
+    ):
+        refused = await ann.get(path)
+        assert refused.status_code == 403
+        assert refused.json()["message"].startswith(what)
+        assert (await http.get(path)).status_code in {200, 404}
+    assert (await ann.get("/version")).status_code == 200
+
+
 async def test_names_and_subresources(app: ApiServer, http: httpx2.AsyncClient) -> None:
     one = rule("get list watch update", "configmaps", resourceNames=["mine"])
     await allow(http, "bob", one, rule("get", "pods/log"), rule("get", "*/status", ["*"]), namespace="a")

@@ -1,5 +1,6 @@
 """The page on access, word for word: every command of it runs, in order, and says what the page says."""
 
+import json
 import os
 import re
 import subprocess
@@ -94,6 +95,48 @@ def test_the_page_on_access(platform: Platform, tools: Path) -> None:
     assert "--group needs --user" in wrong.stdout
     user = yaml.safe_load((tools / "ann.kubeconfig").read_text())["users"][0]
     assert sorted(user["user"]) == ["client-certificate-data", "client-key-data"]
+
+
+PROGRAM = """
+import json, os, ssl, urllib.error, urllib.request
+place = "/var/run/secrets/kubernetes.io/serviceaccount/"
+context = ssl.create_default_context(cafile=place + "ca.crt")
+server = "https://" + os.environ["KUBERNETES_SERVICE_HOST"] + ":" + os.environ["KUBERNETES_SERVICE_PORT"]
+for namespace in open(place + "namespace").read(), "default":
+    path = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices"
+    headers = {"Authorization": "Bearer " + open(place + "token").read()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server + path, headers=headers), context=context) as answer:
+            print(namespace, answer.status, json.load(answer)["kind"], flush=True)
+    except urllib.error.HTTPError as error:
+        print(namespace, error.code, json.load(error)["message"], flush=True)
+"""
+
+
+def test_a_program_in_a_pod_talks_to_the_api(platform: Platform) -> None:
+    for words in (
+        ("create", "namespace", "robots"),
+        ("create", "serviceaccount", "lister", "-n", "robots"),
+        ("create", "role", "lister", "--verb=list", "--resource=inferenceservices.serving.kserve.io", "-n", "robots"),
+        ("create", "rolebinding", "lister", "--role=lister", "--serviceaccount=robots:lister", "-n", "robots"),
+    ):
+        done = platform.kubectl(*words)
+        assert done.returncode == 0, done.stderr
+    container = {"name": "c", "image": "localhost/skerry-shell:latest", "command": [sys.executable, "-c", PROGRAM]}
+    spec = {"serviceAccountName": "lister", "restartPolicy": "Never", "containers": [container]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lister", "namespace": "robots"}, "spec": spec}
+    assert platform.kubectl("apply", "-f", "-", stdin=json.dumps(pod)).returncode == 0
+    said = eventually(
+        lambda: len(lines := platform.kubectl("logs", "lister", "-n", "robots").stdout.splitlines()) == 2 and lines,
+        "the program has asked twice",
+    )
+    assert said == [
+        "robots 200 InferenceServiceList",
+        (
+            'default 403 inferenceservices.serving.kserve.io is forbidden: User "system:serviceaccount:robots:lister" '
+            'cannot list resource "inferenceservices" in API group "serving.kserve.io" in the namespace "default"'
+        ),
+    ]
 
 
 def test_keys_are_private(platform: Platform) -> None:

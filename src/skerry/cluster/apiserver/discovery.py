@@ -33,6 +33,8 @@ _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
     "status": (_STATUS_VERBS, None),
     "token": (["create"], "TokenRequest"),
 }
+# Answers of another group than the resource that they belong to.
+_FOREIGN: Final = {"TokenRequest": {"group": "authentication.k8s.io", "version": "v1"}}
 
 
 class Discovery:
@@ -167,6 +169,7 @@ def _subresource(kind: Kind, name: str) -> Document:
         "name": f"{kind.plural}/{name}",
         "singularName": "",
         "namespaced": kind.namespaced,
+        **_FOREIGN.get(answer or "", {}),
         "kind": answer or kind.kind,
         "verbs": verbs,
     }
@@ -228,4 +231,4 @@ def _aggregated_resource(kind: Kind) -> Document:
 
 
 def _response_kind(kind: Kind, name: str) -> Document:
-    return {"group": kind.group, "version": kind.version, "kind": name}
+    return {"group": kind.group, "version": kind.version, **_FOREIGN.get(name, {}), "kind": name}
