@@ -7,6 +7,7 @@ import pytest
 
 from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Kind
+from skerry.cluster.apiserver.access.users import administrator
 from skerry.cluster.apiserver.discovery import Discovery, api_resource_list, storage_version_hash
 from skerry.cluster.apiserver.requests import Request
 
@@ -23,7 +24,7 @@ def discovery() -> Discovery:
 
 
 def get(discovery: Discovery, path: str, accept: str = "application/json", **headers: str) -> Any:
-    request = Request("GET", path, {}, {"accept": accept, **headers}, b"", "admin")
+    request = Request("GET", path, {}, {"accept": accept, **headers}, b"", administrator("admin"))
     return discovery.find(request)
 
 
@@ -41,6 +42,9 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
         "apps",
         "events.k8s.io",
         "discovery.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "rbac.authorization.k8s.io",
         "route.openshift.io",
         "apiextensions.k8s.io",
         "serving.kserve.io",
@@ -59,7 +63,7 @@ def test_other_paths_are_somebody_elses(discovery: Discovery, path: str) -> None
 
 
 def test_only_reading_is_answered(discovery: Discovery) -> None:
-    assert discovery.find(Request("POST", "/api", {}, {}, b"", "admin")) is None
+    assert discovery.find(Request("POST", "/api", {}, {}, b"", administrator("admin"))) is None
 
 
 def test_a_resource_with_all_that_kubectl_needs() -> None:
@@ -79,6 +83,8 @@ def test_a_resource_with_all_that_kubectl_needs() -> None:
     assert (resources["pods/log"]["verbs"], resources["pods/log"]["kind"]) == (["get"], "Pod")
     assert (resources["pods/binding"]["verbs"], resources["pods/binding"]["kind"]) == (["create"], "Binding")
     assert resources["namespaces/finalize"]["verbs"] == ["update"]
+    token = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"]}
+    assert token.items() <= resources["serviceaccounts/token"].items()
     assert "deletecollection" not in resources["namespaces"]["verbs"]
     assert resources["namespaces"]["namespaced"] is False
     assert "serviceaccounts/status" not in resources

@@ -102,7 +102,7 @@ def make_certificates(directory: Path) -> certificates.Pki:
 async def serving(app: ApiServer, pki: certificates.Pki, kubeconfig: Path) -> AsyncIterator[int]:
     """Serve over TLS on a free port, and write the kubeconfig for it."""
     listening = bind("127.0.0.1", 0, "apiServer.port")
-    server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
+    server = HttpsServer(app, listening, pki.server_certificate, pki.server_key, pki.ca_certificate)
     kubeconfig.write_bytes(certificates.kubeconfig(pki, f"https://127.0.0.1:{server.port}"))
     running = asyncio.ensure_future(server.run())
     try:

@@ -154,7 +154,9 @@ def test_a_missing_source_of_env_from() -> None:
 
 
 def test_the_surroundings() -> None:
-    found = surroundings(a_pod(a_container()), "/home/x")
+    found = surroundings(a_pod(a_container()), "/home/x", ("127.0.0.1", 6443))
+    assert (found["KUBERNETES_SERVICE_HOST"], found["KUBERNETES_SERVICE_PORT"]) == ("127.0.0.1", "6443")
+    assert not [name for name in surroundings(a_pod(a_container()), "/", None) if name.startswith("KUBERNETES")]
     assert ("bee", "/home/x", "/home/x") == (found["HOSTNAME"], found["HOME"], found["TMPDIR"])
 
 

@@ -40,7 +40,9 @@ class Shop:
         pod = self.directories.of("ai-demo", "bee", "u-1")
         pod.make(PodRecord("ai-demo", "bee", "u-1", "127.2.0.1", "boot"))
         self.shelf = Shelf()
-        self.maker = VolumeMaker(self.directories, pod, known, self.shelf, FACTS, None, lambda _, name: name in claims)
+        self.maker = VolumeMaker(
+            self.directories, pod, known, self.shelf, FACTS, None, lambda _, name: name in claims, {}
+        )
 
     async def path(self, **volume: Any) -> Path:
         sources = await self.maker.prepare(a_pod({"name": "v", **volume}), [])
@@ -151,8 +153,8 @@ async def test_images_are_read_only(shop: Shop, tmp_path: Path) -> None:
 async def test_other_volumes_are_refused_clearly(shop: Shop) -> None:
     assert "hostPath '/etc' is not allowed on this node" in await shop.refused(hostPath={"path": "/etc"})
     assert "no volumes of the kind 'nfs'" in await shop.refused(nfs={"server": "s", "path": "/"})
-    token = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
-    assert "cannot project 'serviceAccountToken'" in await shop.refused(projected=token)
+    bundle = {"sources": [{"clusterTrustBundle": {"path": "x"}}]}
+    assert "cannot project 'clusterTrustBundle'" in await shop.refused(projected=bundle)
 
 
 # Files that change all at once

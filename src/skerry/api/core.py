@@ -115,6 +115,7 @@ SERVICE_ACCOUNT: Final = Kind(
     model=core_v1.ServiceAccount,
     columns=(NAME_COLUMN, Column("Secrets", lambda obj, _: len(obj.get("secrets") or []), "integer"), AGE_COLUMN),
     short_names=("sa",),
+    subresources=("token",),
 )
 
 SERVICE: Final = Kind(

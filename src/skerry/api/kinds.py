@@ -7,7 +7,9 @@ from skerry.api.core import CORE_KINDS
 from skerry.api.crd.kind import definition_kind
 from skerry.api.discovery import ENDPOINT_SLICE
 from skerry.api.events import EVENTS_EVENT
+from skerry.api.rbac import RBAC_KINDS
 from skerry.api.registry import Kind, Registry
+from skerry.api.reviews import REVIEW_KINDS
 from skerry.api.route import ROUTE
 from skerry.api.serving import SERVING_KINDS
 
@@ -18,6 +20,8 @@ BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
     REPLICA_SET,
     EVENTS_EVENT,
     ENDPOINT_SLICE,
+    *REVIEW_KINDS,
+    *RBAC_KINDS,
     ROUTE,
     definition_kind((ROUTE, *SERVING_KINDS)),
 )

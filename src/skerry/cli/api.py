@@ -7,6 +7,7 @@ without any set-up, and against any cluster when asked to.
 import base64
 import os
 import ssl
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -176,6 +177,11 @@ def _verify(cluster: dict[str, Any], user: dict[str, Any], file: Path) -> ssl.SS
     certificate, key = user.get("client-certificate"), user.get("client-key")
     if certificate and key:
         verify.load_cert_chain(file.parent / certificate, file.parent / key)
+    elif (certificate := user.get("client-certificate-data")) and (key := user.get("client-key-data")):
+        with tempfile.NamedTemporaryFile(prefix="skerry-") as both:  # OpenSSL reads files only
+            both.write(base64.b64decode(certificate) + b"\n" + base64.b64decode(key))
+            both.flush()
+            verify.load_cert_chain(both.name)
     return verify
 
 

@@ -15,7 +15,7 @@ import base64
 import ipaddress
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -62,6 +62,10 @@ class Pki(msgspec.Struct, frozen=True):
     def admin_token(self) -> Path:
         return self.directory / "admin.token"
 
+    @property
+    def token_keys(self) -> Path:
+        return self.directory / "service-account.keys"
+
 
 def needs_work(pki: Pki, names: Sequence[str], now: datetime) -> bool:
     """Tell, without the cryptography library, whether `ensure` has something to do."""
@@ -103,14 +107,20 @@ def ensure(pki: Pki, names: Sequence[str], now: datetime) -> None:
 
 def kubeconfig(pki: Pki, server: str) -> bytes:
     """Return a kubeconfig for the administrator."""
-    authority = base64.b64encode(pki.ca_certificate.read_bytes()).decode()
-    token = pki.admin_token.read_text()
+    return user_kubeconfig(pki.ca_certificate.read_bytes(), server, "admin", {"token": pki.admin_token.read_text()})
+
+
+def user_kubeconfig(
+    authority_pem: bytes, server: str, user: str, credentials: Mapping[str, str], namespace: str = "default"
+) -> bytes:
+    """Return a kubeconfig for somebody with these credentials."""
+    authority = base64.b64encode(authority_pem).decode()
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "skerry", "cluster": {"server": server, "certificate-authority-data": authority}}],
-        "users": [{"name": "admin", "user": {"token": token}}],
-        "contexts": [{"name": "skerry", "context": {"cluster": "skerry", "user": "admin", "namespace": "default"}}],
+        "users": [{"name": user, "user": dict(credentials)}],
+        "contexts": [{"name": "skerry", "context": {"cluster": "skerry", "user": user, "namespace": namespace}}],
         "current-context": "skerry",
         "preferences": {},
     }
@@ -207,6 +217,28 @@ def _issue_server(
     files.replace(pki.server_key, _pem_key(key))
     files.replace(pki.server_certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
     files.replace(pki.directory / "apiserver.json", msgspec.json.encode(facts))
+
+
+def issue_client(pki: Pki, user: str, groups: Sequence[str], days: int, now: datetime) -> tuple[bytes, bytes]:
+    """Return certificate and key, as PEM, of a user and his groups."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    authority, authority_key = _authority(pki, now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(authority.subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(_BEGIN).not_valid_after(now + timedelta(days=days))
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(sign_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    certificate = builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA256())
+    return certificate.public_bytes(serialization.Encoding.PEM), _pem_key(key)
 
 
 def _alternatives(names: Sequence[str]) -> "list[x509.GeneralName]":

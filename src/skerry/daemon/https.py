@@ -1,18 +1,28 @@
 """Serves the API over TLS, on a socket that is bound before anything else starts.
 
+A client may show a certificate, and need not. One that our authority did not sign ends the handshake: nobody gets as
+far as a request with it. What a good one says stands in the scope of each request. Its time is not judged here but with
+the request, so that a certificate that is over is answered with a 401 rather than with a connection that breaks.
+
 PortBusy    the address is taken; says by which setting it can be changed
 """
 
 import asyncio
 import contextlib
 import errno
+import hashlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from skerry.cluster.apiserver.access.credentials import CERTIFICATE, Certificate
+
+_NO_CHECK_TIME: Final = 0x20_0000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 
 
 class PortBusy(Exception):
@@ -46,6 +56,37 @@ def upgraded(*, config: uvicorn.Config, server_state: Any, app_state: dict[str, 
     return WebSocketProtocol(config, server_state, app_state)
 
 
+def extensions_of(transport: asyncio.BaseTransport) -> dict[str, Certificate]:
+    """Return what the scopes of a connection carry under `extensions`: the client's certificate, when it showed one."""
+    connection = transport.get_extra_info("ssl_object")
+    shown = connection.getpeercert() if connection is not None else None
+    if not shown:
+        return {}
+    # Only a certificate that was verified is told by its fields; others have none.
+    subject = [pair for part in shown.get("subject", ()) for pair in part]
+    names = [value for key, value in subject if key == "commonName"]
+    groups = tuple(value for key, value in subject if key == "organizationName")
+    if len(names) != 1 or not names[0]:
+        return {}
+    fingerprint = hashlib.sha256(connection.getpeercert(binary_form=True)).hexdigest()
+    begins, ends = (float(ssl.cert_time_to_seconds(shown[key])) for key in ("notBefore", "notAfter"))
+    return {CERTIFICATE: Certificate(names[0], groups, fingerprint, begins, ends)}
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells the application who is at the other end."""
+
+    _extensions: Mapping[str, Certificate] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._extensions = extensions_of(transport)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = dict(self._extensions)  # type: ignore[arg-type]
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,10 +97,11 @@ class _Server(uvicorn.Server):
 class HttpsServer:
     """uvicorn over a bound socket."""
 
-    def __init__(self, app: Any, listening: socket.socket, certificate: Path, key: Path) -> None:
+    def __init__(self, app: Any, listening: socket.socket, certificate: Path, key: Path, authority: Path) -> None:
+        """`authority` signed the certificates of clients that have one."""
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Protocol,
             ws=f"{__name__}:upgraded",
             lifespan="off",
             interface="asgi3",
@@ -71,7 +113,12 @@ class HttpsServer:
             ssl_certfile=str(certificate),
             ssl_keyfile=str(key),
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            ssl_ca_certs=str(authority),
+            ssl_cert_reqs=ssl.CERT_OPTIONAL,
         )
+        config.load()
+        assert config.ssl is not None
+        config.ssl.verify_flags |= _NO_CHECK_TIME
         self._config = config
         self._server = _Server(config)
         self._listening = listening

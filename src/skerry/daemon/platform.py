@@ -26,6 +26,7 @@ from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Registry
 from skerry.api.route import ROUTE
 from skerry.cluster import controllers
+from skerry.cluster.apiserver.access import bootstrap, keys
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
 from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
@@ -114,12 +115,12 @@ class Platform:
     ) -> "_Rooms":
         node_logs, node_streams = _NodeLogs(), LateNode()
         app = self._api_server(store, pki, node_logs, node_streams)
-        server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
+        server = HttpsServer(app, listening, pki.server_certificate, pki.server_key, pki.ca_certificate)
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
         manager = Manager(caches, self._clock)
-        node = self._node(client, caches, node_logs)
+        node = self._node(client, caches, node_logs, server.port)
         node_streams.node = node.streams
         self._add_controllers(manager, client, gateway)
         return _Rooms(store, client, server, app.registry, transport, manager, node, gateway)
@@ -139,7 +140,10 @@ class Platform:
             if getattr(kind, "group_resource", "") == ROUTE.group_resource and old is None:
                 assign_host(new, apps_domain)
 
-        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, (route_host,), node_streams)
+        signing = keys.load(pki.token_keys, self._clock.now())
+        parts = ApiServerParts(
+            store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,), node=node_streams, keys=signing
+        )
         return ApiServer(parts)
 
     def _gateway(self) -> GatewayProcess:
@@ -178,7 +182,7 @@ class Platform:
             note_start(self._paths.health)
             ready(facts)
 
-    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs") -> NodeAgent:
+    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs", api_port: int) -> NodeAgent:
         registries = RegistrySettings(
             auth_files=auth_files(os.environ), insecure_hosts=frozenset(self._config.images.insecure_registries)
         )
@@ -189,6 +193,7 @@ class Platform:
             run=self._paths.run / "node",
             log=self._paths.log / "pods",
             images_d=(self._paths.etc / "images.d",),
+            api_address=(_reachable(self._config.api_server.listen_address), api_port),
         )
         agent = NodeAgent(client, caches, self._clock, config, images)
         node_logs.read = agent.read_logs
@@ -208,6 +213,7 @@ class Platform:
     async def _first_objects(self, transport: InProcessTransport) -> None:
         """Make what a cluster has from the beginning; whatever is there already stays as it is."""
         async with _http(transport) as http:
+            await bootstrap.ensure(http)
             for name in ("default", "kube-system"):
                 await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
             for definition in native.definitions(REGISTRY):

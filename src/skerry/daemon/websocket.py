@@ -23,7 +23,9 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from skerry.cluster.apiserver.auth import Certificate
 from skerry.daemon import websocket_frames as frames
+from skerry.daemon.https import extensions_of
 from skerry.daemon.websocket_frames import Close, FrameReader, Piece, Ping, ProtocolError
 from skerry.kit.log import logger
 
@@ -61,6 +63,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._ping_seconds = ping_seconds
         self._silent_seconds = silent_seconds
         self._transport: asyncio.Transport
+        self._extensions: dict[str, Certificate] = {}
         self._task: asyncio.Task[None] | None = None
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
@@ -86,6 +89,7 @@ class WebSocketProtocol(asyncio.Protocol):
         # Not an `isinstance`: uvloop's transports have their own ancestors.
         self._transport = cast("asyncio.Transport", transport)
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls `shutdown`
+        self._extensions = extensions_of(transport)
         _keep_alive(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -169,7 +173,7 @@ class WebSocketProtocol(asyncio.Protocol):
             "query_string": url.query or b"",
             "headers": self._headers,
             "subprotocols": [word for part in offered.split(",") if (word := part.strip())],
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {"websocket.http.response": {}, **self._extensions},
         }
 
     def _refuse(self, code: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:

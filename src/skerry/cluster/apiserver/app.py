@@ -12,8 +12,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from skerry.api.registry import Registry
+from skerry.cluster.apiserver.access.accounts import Accounts
+from skerry.cluster.apiserver.access.authentication import Authenticator
+from skerry.cluster.apiserver.access.authorizer import Authorizer
+from skerry.cluster.apiserver.access.credentials import Tokens, is_inside
+from skerry.cluster.apiserver.access.gate import Gate
+from skerry.cluster.apiserver.access.guard import Guard
+from skerry.cluster.apiserver.access.keys import SigningKeys
+from skerry.cluster.apiserver.access.pod_accounts import PodAccounts
+from skerry.cluster.apiserver.access.review_api import ReviewApi
+from skerry.cluster.apiserver.access.roles import Roles
+from skerry.cluster.apiserver.access.secrets import AccountSecrets
+from skerry.cluster.apiserver.access.token_api import TokenApi
 from skerry.cluster.apiserver.admission import Admission, Hook
-from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.custom.definitions import Definitions
 from skerry.cluster.apiserver.custom.scale import CustomScale
 from skerry.cluster.apiserver.deleting import Deleter
@@ -39,8 +50,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version"}
-
 
 @dataclass(frozen=True)
 class ApiServerParts:
@@ -53,6 +62,7 @@ class ApiServerParts:
     read_logs: ReadLogs
     hooks: Sequence[Hook] = ()
     node: NodeStreams = field(default_factory=LateNode)
+    keys: SigningKeys = field(default_factory=SigningKeys.temporary)
 
 
 class ApiServer:
@@ -62,19 +72,31 @@ class ApiServer:
         now, turns = parts.clock.now, Turns()
         self.registry = parts.registry.copy()
         self._definitions = Definitions(parts.store, self.registry, now)
-        self._tokens = parts.tokens
+        accounts = Accounts(parts.store, parts.keys, now)
+        authenticator = Authenticator(parts.tokens, accounts, now)
+        authorizer = Authorizer(Roles(parts.store))
+        self._gate = Gate(authenticator, authorizer)
         self._documents = Documents(self.registry)
         self._reader = Reader(parts.store, now)
         self._watches = WatchHandler(parts.store, now)
-        self._writer = Writer(parts.store, self._reader, Admission(now, (*parts.hooks, self._definitions.hook)), turns)
+        hooks: Sequence[Hook] = (
+            *parts.hooks,
+            self._definitions.hook,
+            AccountSecrets(parts.store, accounts),
+            PodAccounts(parts.store),
+        )
+        self._writer = Writer(parts.store, self._reader, Admission(now, hooks), turns, Guard(authorizer))
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
         scale = CustomScale(self._reader, self._writer, turns)
+        tokens = TokenApi(self._reader, accounts, authenticator)
         self._handlers = Handlers(
             pods.handlers(),
             PodStreams(self._reader, parts.node).handlers(),
             self._definitions.handlers(self._writer, self._deleter),
             scale.handlers(),
+            tokens.handlers(),
+            ReviewApi(authorizer).handlers(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,13 +121,10 @@ class ApiServer:
         method = scope.get("method", "GET")
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-            user = user_of(scope, headers, self._tokens)
-            if user is None and scope["path"] not in _OPEN_PATHS:
-                return error_reply(status.unauthorized())
+            user = self._gate.authenticate(scope)
             parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = dict(reversed(parameters))
             body = await _read_body(receive)
-            user = user or "system:anonymous"
             inside = is_inside(scope)
             request = Request(method, scope["path"], query, headers, body, user, inside, parameters)
             return await self._dispatch(request)
@@ -123,10 +142,11 @@ class ApiServer:
     async def _dispatch(self, request: Request) -> Answer:
         if request.path in {"/healthz", "/livez", "/readyz"}:
             return text_reply("ok")
-        if (document := self._documents.find(request)) is not None:
-            return document
         target = target_of(request.path, self.registry)
         if target is None:
+            self._gate.authorize_path(request.user, request.method, request.path)
+            if (document := self._documents.find(request)) is not None:
+                return document
             raise status.no_such_path()
         reply = await self._resource(request, target)
         if target.kind.custom is not None and target.kind.custom.deprecation and isinstance(reply, Reply):
@@ -135,6 +155,7 @@ class ApiServer:
 
     async def _resource(self, request: Request, target: Target) -> Answer:
         verb = verb_of(request, target)
+        self._gate.authorize(request.user, verb, target, request.query)
         if (handler := self._handlers.find(target, verb)) is not None:
             return await handler(request, target)
         if verb not in verbs_of(target):

@@ -35,7 +35,10 @@ _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
     "portforward": (["create", "get"], "PodPortForwardOptions"),
     "scale": (_STATUS_VERBS, "Scale"),
     "status": (_STATUS_VERBS, None),
+    "token": (["create"], "TokenRequest"),
 }
+# Answers of another group than the resource that they belong to.
+_FOREIGN: Final = {"TokenRequest": {"group": "authentication.k8s.io", "version": "v1"}}
 
 
 class Discovery:
@@ -170,10 +173,14 @@ def _resource(kind: Kind) -> Document:
 
 def _subresource(kind: Kind, name: str) -> Document:
     verbs, answer = _SUBRESOURCES.get(name, (_STATUS_VERBS, None))
-    resource: Document = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
-    if name == "scale":
-        resource |= {"group": "autoscaling", "version": "v1"}
-    return {**resource, "kind": answer or kind.kind, "verbs": verbs}
+    return {
+        "name": f"{kind.plural}/{name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        **_FOREIGN.get(answer or "", {}),
+        "kind": answer or kind.kind,
+        "verbs": verbs,
+    }
 
 
 def storage_version_hash(kind: Kind) -> str:
@@ -238,4 +245,4 @@ def _subresource_kind(kind: Kind, name: str) -> Document:
 
 
 def _response_kind(kind: Kind, name: str) -> Document:
-    return {"group": kind.group, "version": kind.version, "kind": name}
+    return {"group": kind.group, "version": kind.version, **_FOREIGN.get(name, {}), "kind": name}

@@ -113,7 +113,7 @@ def _paths(kind: Kind) -> Iterator[tuple[str, dict[str, tuple[str, str, dict[str
     yield f"{scope}/{kind.plural}/{{name}}", {verb: one for verb, one in _ON_OBJECT.items() if verb in served}
     if kind.has_status:
         yield f"{scope}/{kind.plural}/{{name}}/status", dict(_ON_STATUS)
-    if kind.namespaced:
+    if kind.namespaced and "list" in served:
         yield f"{base}/{kind.plural}", {"list": _ON_COLLECTION["list"]}
 
 

@@ -106,6 +106,8 @@ def _value(field: Field, wire: int, raw: Raw) -> Any:
             return _time(raw, micro=field.type == "MicroTime")
         case "IntOrString":
             return _int_or_string(raw)
+        case "ExtraValue":
+            return [_text(part) for number, _, part in _records(raw) if number == 1]
         case "FieldsV1":
             return msgspec.json.decode(_view(_last_of_each(raw).get(1, _NOTHING)) or b"{}")
         case name:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from skerry.cluster.apiserver.protobuf_tables import apps, core, discovery, events, meta, nodes, pods, volumes
+from skerry.cluster.apiserver.protobuf_tables import access, apps, core, discovery, events, meta, nodes, pods, volumes
 
 _TABLES: Final[Mapping[str, str]] = {
     **meta.MESSAGES,
@@ -29,6 +29,7 @@ _TABLES: Final[Mapping[str, str]] = {
     **apps.MESSAGES,
     **discovery.MESSAGES,
     **events.MESSAGES,
+    **access.MESSAGES,
 }
 _PART: Final = re.compile(r"(\d+) (\w+)(?::(?:map<([\w.]+)>|([\w.]+)))?([*!?]?)")
 
@@ -54,6 +55,20 @@ KINDS: Final[Mapping[tuple[str, str], str]] = {
     ("apps/v1", "ReplicaSet"): "ReplicaSet",
     ("discovery.k8s.io/v1", "EndpointSlice"): "EndpointSlice",
     ("events.k8s.io/v1", "Event"): "events.Event",
+    **{
+        ("rbac.authorization.k8s.io/v1", kind): kind
+        for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    },
+    **{("authentication.k8s.io/v1", kind): kind for kind in ("SelfSubjectReview", "TokenRequest", "TokenReview")},
+    **{
+        ("authorization.k8s.io/v1", kind): kind
+        for kind in (
+            "LocalSubjectAccessReview",
+            "SelfSubjectAccessReview",
+            "SelfSubjectRulesReview",
+            "SubjectAccessReview",
+        )
+    },
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from skerry.api.registry import Kind, Object, Registry
+from skerry.cluster.apiserver.access.users import User
 from skerry.cluster.apiserver.authors import author_errors, author_of
 from skerry.machinery import status
 from skerry.machinery.fielderrors import not_supported
@@ -30,7 +31,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    user: str
+    user: User
     inside: bool = False  # sent by a part of this process
     parameters: Sequence[tuple[str, str]] = ()
 
@@ -72,6 +73,7 @@ class Target:
 class WriteOptions:
     """The options of create, update and patch; `manager` writes, and is to own what it creates when `tracked`."""
 
+    user: User
     dry_run: bool = False
     field_validation: str = "Warn"
     warnings: list[str] = field(default_factory=list)
@@ -119,6 +121,7 @@ def write_options(request: Request) -> WriteOptions:
     if errors:
         raise status.invalid(_OPTIONS.get(request.method, "CreateOptions"), "meta.k8s.io", "", errors)
     return WriteOptions(
+        request.user,
         dry_run == "All",
         validation,
         manager=author_of(request.query, request.headers, inside=request.inside),

@@ -7,6 +7,7 @@ import msgspec
 
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import admission, printing
+from skerry.cluster.apiserver.access.guard import Guard
 from skerry.cluster.apiserver.admission import Admission
 from skerry.cluster.apiserver.ownership import Ownership, configuration_of
 from skerry.cluster.apiserver.patching import patched
@@ -38,11 +39,12 @@ _NO_VERSION: Final = FieldError(
 class Writer:
     """The writing verbs over a store."""
 
-    def __init__(self, store: Store, reader: Reader, admit: Admission, turns: Turns) -> None:
+    def __init__(self, store: Store, reader: Reader, admit: Admission, turns: Turns, guard: Guard) -> None:
         self._store = store
         self._reader = reader
         self._admission = admit
         self._turns = turns
+        self._guard = guard
         self._ownership = Ownership(admit.now)
 
     async def create(self, request: Request, target: Target) -> Reply:
@@ -52,6 +54,7 @@ class Writer:
         item = _decoded(request, target, options)
         meta = item["metadata"]
         self._namespace_open(target, meta.get("name") or meta.get("generateName") or "")
+        self._guard.create(options.user, target, item)
         generated = bool(meta.get("generateName")) and not meta.get("name")
         for _ in range(_NAME_ATTEMPTS):
             new = self._admission.create(kind, _copied(item) if generated else item)
@@ -137,6 +140,7 @@ class Writer:
         if "create" not in kind.verbs:
             raise status.method_not_supported(kind.group_resource, "create")
         self._namespace_open(target, name)
+        self._guard.create_by_apply(options.user, target, applied.item)
         new = self._admission.create(kind, applied.item)
         self._ownership.put(None, new, applied.managed_fields)
         stored = await self._create(Key(kind.storage_key, target.namespace or "", name), kind, new, options)
@@ -164,6 +168,7 @@ class Writer:
         _same_uid(kind, item, old)
         if wanted != old_meta["resourceVersion"]:
             raise status.conflict(kind.group_resource, target.name or "")
+        self._guard.update(options.user, target, item, old)
         new = self._admission.update(kind, item, old, target.subresource)
         options.warnings.extend(kind.warn(new, old))
         new["metadata"]["resourceVersion"] = old_meta["resourceVersion"]

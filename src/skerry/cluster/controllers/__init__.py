@@ -8,6 +8,8 @@
     pvc                  volume claims
     garbage_collector    owner references
     namespace            what a namespace is given, and how it is emptied
+    cluster_role         roles that are put together of others
+    account_token        Secrets with the token of a ServiceAccount
     event_ttl            old events
 
 Each of them is a pure plan, which the tests are about, and a thin loop on `skerry.reconcile` that writes the plan. They
@@ -17,6 +19,8 @@ meet only through objects in the API, so any of them can stop anywhere and go on
 
 from lightkube import AsyncClient
 
+from skerry.cluster.controllers.account_token import AccountTokenController
+from skerry.cluster.controllers.cluster_role import ClusterRoleController
 from skerry.cluster.controllers.custom_kinds import CustomKinds
 from skerry.cluster.controllers.definition_cleanup import DefinitionCleanup
 from skerry.cluster.controllers.deployment import DeploymentController
@@ -49,4 +53,6 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     GarbageCollector(manager, client, clock, custom)
     NamespaceController(manager, client, clock, custom, settings.ca_certificate)
     DefinitionCleanup(manager, client, clock, custom)
+    ClusterRoleController(manager, client)
+    AccountTokenController(manager, client)
     EventTtlController(manager, client, clock, settings.event_ttl_seconds)

@@ -21,6 +21,7 @@ from lightkube.resources.core_v1 import (
     ServiceAccount,
 )
 from lightkube.resources.discovery_v1 import EndpointSlice
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from skerry.api.crd.resource import CustomResourceDefinition
 from skerry.api.route_types import Route
@@ -43,11 +44,15 @@ OWNED_KINDS: Final[tuple[Resource, ...]] = (
     InferenceService,
     ServingRuntime,
     Route,
+    RoleBinding,
+    Role,
 )
 GLOBAL_KINDS: Final[tuple[Resource, ...]] = (
     Namespace,
     Node,
     ClusterServingRuntime,
+    ClusterRole,
+    ClusterRoleBinding,
     CustomResourceDefinition,
 )
 # Events are never collected and never waited for, but they go with their namespace.

@@ -48,6 +48,7 @@ _STOP_GRACE: Final = timedelta(seconds=30)
 _STOP_SECONDS: Final = 40.0
 _LOOK_SECONDS: Final = 0.02
 _AFTER_CRASH_SECONDS: Final = 1.0
+_TOKEN_LOOK_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class NodeConfig:
     log: Path
     images_d: tuple[Path, ...] = ()
     host_ip: str = "127.0.0.1"
+    api_address: tuple[str, int] | None = None  # where containers reach the API server
     most_pods: int = 250
     settings: Settings = field(default_factory=Settings)
 
@@ -118,6 +120,7 @@ class NodeAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report.run())
             group.create_task(node.run())
+            group.create_task(self._renew_tokens())
             self._begin_all(group, context, records)
             holders = frozenset(self._workers)
             group.create_task(self._images.release_all_but(holders))
@@ -142,6 +145,13 @@ class NodeAgent:
         options = LogOptions.from_query(query, pod)
         return await self._reader.read_logs(namespace, pod, query.get("container"), options)
 
+    async def _renew_tokens(self) -> None:
+        """Look at the pods' tokens now and then, by the wall clock that they go by."""
+        while True:
+            await self._clock.sleep(_TOKEN_LOOK_SECONDS)
+            for worker in self._workers.values():
+                worker.renew_tokens()
+
     # Beginning
 
     def _prepare(self) -> tuple[NodeContext, dict[str, PodRecord]]:
@@ -161,7 +171,9 @@ class NodeAgent:
             settings=self._config.settings,
             directories=self._directories,
             images=self._images,
-            starter=Starter(NativeTable(self._config.images_d), cgroups, isolation, self._objects),
+            starter=Starter(
+                NativeTable(self._config.images_d), cgroups, isolation, self._objects, self._config.api_address
+            ),
             addresses=Addresses((record.uid, record.ip) for record in records.values()),
             users=PodUsers(self._config.state / "users.json", enabled=not why),
             report=self._report,

@@ -39,6 +39,7 @@ class Starter:
     cgroups: Cgroups
     isolation: Isolation
     objects: Objects
+    api_address: tuple[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def prepare(starter: Starter, surround: PodSurroundings, pod: Any, container: An
     scratch = _scratch(directory, surround.user)
     mounts = mounting.plan(container, surround.sources, own)
     home, extra = _private_mounts(starter.isolation, container, mounts, scratch, directory)
-    everything = {**surroundings(pod, home), **runs.environment, **own}
+    everything = {**surroundings(pod, home, starter.api_address), **runs.environment, **own}
     argv, everything = _rewritten(starter.isolation, [*mounts, *extra], runs.argv, everything)
     group = starter.cgroups.create(group_name(pod, container.name, attempt), limits_of(container))
     limit = limits_of(container).memory

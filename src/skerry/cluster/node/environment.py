@@ -60,10 +60,18 @@ def environment(pod: Any, container: Any, objects: Objects, facts: PodFacts) -> 
     return {**result, **own}
 
 
-def surroundings(pod: Any, home: str) -> dict[str, str]:
-    """Return what a container runtime would set; the container's own variables come over it."""
+def surroundings(pod: Any, home: str, api_address: tuple[str, int] | None) -> dict[str, str]:
+    """Return what the kubelet and a container runtime would set; the container's own variables come over it."""
     hostname = pod.spec.hostname or pod.metadata.name[:63]
-    return {"PATH": PATH, "HOSTNAME": hostname, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+    api = {}
+    if api_address is not None:
+        host, port = api_address[0], str(api_address[1])
+        api = {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "KUBERNETES_SERVICE_PORT_HTTPS": port,
+        }
+    return {**api, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
 
 
 def _from_source(namespace: str, source: Any, objects: Objects) -> Mapping[str, str]:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
+from skerry.cluster.node.account_tokens import AccountTokens
 from skerry.cluster.node.context import NodeContext
 from skerry.cluster.node.layout import PodDirectories, PodRecord
 from skerry.cluster.node.pod_object import PodObject
 from skerry.cluster.node.podfields import PodFacts
 from skerry.cluster.node.runtime import Waiting
-from skerry.cluster.node.volumes import ImageVolumeError, Source, VolumeError, VolumeMaker
+from skerry.cluster.node.volumes import ImageVolumeError, Source, TokenKey, VolumeError, VolumeMaker
 from skerry.kit.processes import boot_id
 
 _SLOW_PULL_SECONDS: Final = 0.5
@@ -28,6 +29,7 @@ class PodVolumes:
         self._pod = pod
         self._directories = directories
         self._record = record
+        self._tokens = AccountTokens(context.client, context.clock)
 
     def facts(self, ip: str) -> PodFacts:
         """What the pod may ask about itself."""
@@ -47,7 +49,8 @@ class PodVolumes:
         began = context.clock.monotonic()
         slow = asyncio.get_running_loop().call_later(_SLOW_PULL_SECONDS, self._tell_pulling, images)
         try:
-            sources = await self._maker(ip).prepare(pod, context.pull_secrets(pod))
+            tokens = await self._tokens.gather(pod)
+            sources = await self._maker(ip, tokens).prepare(pod, context.pull_secrets(pod))
         finally:
             slow.cancel()
         for image in images:
@@ -56,11 +59,16 @@ class PodVolumes:
         return sources
 
     async def refresh(self, ip: str) -> None:
-        """Write again what comes from ConfigMaps and Secrets; what fails keeps its old content."""
+        """Write again what comes from ConfigMaps and Secrets, and old tokens; what fails keeps its old content."""
         try:
-            await asyncio.to_thread(self._maker(ip).refresh, self._pod.pod)
+            tokens = await self._tokens.gather(self._pod.pod)
+            await asyncio.to_thread(self._maker(ip, tokens).refresh, self._pod.pod)
         except (VolumeError, OSError) as error:
             self._context.report.warning(self._pod.pod, "FailedMount", str(error))
+
+    def tokens_due(self) -> bool:
+        """Say whether a token of the pod should be renewed."""
+        return self._tokens.due()
 
     def problem(self, error: Exception, before: Waiting | None) -> Waiting:
         """Tell what went wrong, and say when to try again."""
@@ -82,7 +90,7 @@ class PodVolumes:
         report.warning(pod, "Failed", f"Error: {reason}")
         return Waiting(reason, message, failures, self._context.retry_at(failures))
 
-    def _maker(self, ip: str) -> VolumeMaker:
+    def _maker(self, ip: str, tokens: Mapping[TokenKey, bytes]) -> VolumeMaker:
         context = self._context
         user = context.users.of(self._pod.namespace)
         return VolumeMaker(
@@ -93,6 +101,7 @@ class PodVolumes:
             self.facts(ip),
             user.uid if user else None,
             context.claim_exists,
+            tokens,
         )
 
     def _tell_pulling(self, images: list[str]) -> None:

@@ -85,6 +85,12 @@ class PodWorker:
             self._refresh = True
             self._wake.set()
 
+    def renew_tokens(self) -> None:
+        """Write the volumes again when a token in them grows old."""
+        if self._state.prepared == "yes" and self._volumes.tokens_due():
+            self._refresh = True
+            self._wake.set()
+
     def running(self, container: str) -> tuple[Container, int] | None:
         """Return what runs of a container and which attempt it is, for those who look inside."""
         found = self._containers.get(container)

@@ -25,7 +25,12 @@ from skerry.images.errors import ImageError
 
 _FILE_MODE: Final = 0o644
 _EVERYBODY: Final = 0o777
+_TOKEN_MODE: Final = 0o600
+_TOKEN_SECONDS: Final = 3600
 _WRITTEN: Final = ("configMap", "secret", "downwardAPI", "projected")
+
+
+TokenKey = tuple[str, int]  # audience ("" for the API's own) and seconds
 
 
 class VolumeError(Exception):
@@ -77,6 +82,7 @@ class VolumeMaker:
     facts: PodFacts
     owner: int | None  # the pod's own user, when it has one
     claim_exists: Callable[[str, str], bool]
+    tokens: Mapping[TokenKey, bytes]  # those that the pod's projected volumes want
 
     async def prepare(self, pod: Any, pull_secrets: Sequence[Mapping[str, Any]]) -> dict[str, Source]:
         """Make all volumes of the pod; raises `VolumeError` or `ImageVolumeError`."""
@@ -162,6 +168,9 @@ class VolumeMaker:
             part = getattr(source, kind)
             if part is not None:
                 return self._one(pod, volume, kind, part, getattr(part, "name", ""), mode)
+        if (token := source.serviceAccountToken) is not None:
+            data = self.tokens[account_token_key(token)]
+            return {_checked(volume, token.path): File(data, _TOKEN_MODE)}
         raise VolumeError(volume, f"this node cannot project {_kind(source)!r}")
 
     def _one(self, pod: Any, volume: str, kind: str, source: Any, name: str, mode: int) -> dict[str, File]:
@@ -190,6 +199,11 @@ class VolumeMaker:
                 text = resource_value(container, item.resourceFieldRef, self.facts)
             files[_checked(volume, item.path)] = File(text.encode(), mode if item.mode is None else item.mode)
         return files
+
+
+def account_token_key(projection: Any) -> TokenKey:
+    """Return what tells the tokens of a pod apart."""
+    return projection.audience or "", projection.expirationSeconds or _TOKEN_SECONDS
 
 
 def _selected(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -42,6 +43,7 @@ class Store:
         self._reader = connections.reading
         self._loop = asyncio.get_running_loop()
         self._watchers: set[Watcher] = set()
+        self._listeners: list[Callable[[Event], None]] = []
         self._published = self._mark("version")
         self._findings: list[Finding] = []
         self._writer = Writer(path, connections.writing, self._loop, keep, self._reopened)
@@ -183,6 +185,10 @@ class Store:
         """Forget a watcher."""
         self._watchers.discard(watcher)
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with every write before its caller hears that it is done; it must not block or fail."""
+        self._listeners.append(listener)
+
     def check_kept(self, version: int) -> None:
         """Raise `Expired` when what happened after a version is no longer known."""
         oldest = self._mark("compacted")
@@ -218,6 +224,8 @@ class Store:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._published = event.version
+            for listener in self._listeners:
+                listener(event)
             for watcher in self._watchers:
                 watcher.offer(event)
 
