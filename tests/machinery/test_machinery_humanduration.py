@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.machinery.humanduration import human_duration
+from skerry.machinery.humanduration import go_duration, human_duration
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -50,3 +50,20 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
 @given(st.integers(0, 30 * 365 * DAY))
 def test_a_duration_is_short(seconds: int) -> None:
     assert len(human_duration(seconds)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "text"),
+    [
+        (timedelta(), "0s"),
+        (timedelta(microseconds=7), "7µs"),
+        (timedelta(milliseconds=350), "350ms"),
+        (timedelta(microseconds=1500), "1.5ms"),
+        (timedelta(seconds=15, milliseconds=20), "15.02s"),
+        (timedelta(minutes=1), "1m0s"),
+        (timedelta(hours=26, seconds=1), "26h0m1s"),
+        (timedelta(seconds=-3), "-3s"),
+    ],
+)
+def test_durations_as_go_writes_them(elapsed: timedelta, text: str) -> None:
+    assert go_duration(elapsed) == text

@@ -156,7 +156,7 @@ POD: Final = Kind(
     columns=POD_COLUMNS,
     short_names=("po",),
     categories=("all",),
-    subresources=("binding", "log", "status"),
+    subresources=("binding", "eviction", "log", "status"),
     default=default_pod,
     validate=validate_pod,
 )

@@ -3,9 +3,12 @@
 from typing import Final
 
 from skerry.api.apps import DEPLOYMENT, REPLICA_SET
+from skerry.api.autoscaling import AUTOSCALER_KINDS
+from skerry.api.batch import JOB
 from skerry.api.core import CORE_KINDS
 from skerry.api.discovery import ENDPOINT_SLICE
 from skerry.api.events import EVENTS_EVENT
+from skerry.api.metrics import METRICS_KINDS
 from skerry.api.registry import Kind, Registry
 from skerry.api.route import ROUTE
 from skerry.api.serving import SERVING_KINDS
@@ -15,9 +18,12 @@ BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
     *CORE_KINDS,
     DEPLOYMENT,
     REPLICA_SET,
+    JOB,
+    *AUTOSCALER_KINDS,
     EVENTS_EVENT,
     ENDPOINT_SLICE,
     ROUTE,
+    *METRICS_KINDS,
 )
 
 REGISTRY: Final = Registry((*BUILT_IN_KINDS, *SERVING_KINDS))

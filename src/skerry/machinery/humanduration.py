@@ -33,3 +33,27 @@ def human_duration(elapsed: timedelta | float) -> str:
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def go_duration(elapsed: timedelta) -> str:
+    """Format as Go's `Duration.String` does, which is how a `metav1.Duration` travels: `15.02s`, `1m0s`, `350ms`."""
+    micros = elapsed // timedelta(microseconds=1)
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    if not micros:
+        return "0s"
+    if micros < 1000:
+        return f"{sign}{micros}µs"
+    if micros < 1_000_000:
+        return f"{sign}{_trimmed(micros, 1000)}ms"
+    minutes, rest = divmod(micros, 60_000_000)
+    seconds = f"{_trimmed(rest, 1_000_000)}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{sign}{hours}h{minutes}m{seconds}"
+    return f"{sign}{minutes}m{seconds}" if minutes else f"{sign}{seconds}"
+
+
+def _trimmed(number: int, unit: int) -> str:
+    whole, fraction = divmod(number, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -7,7 +7,7 @@ chunks on the wire at once. Every error leaves as a `metav1.Status`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,10 +16,13 @@ from skerry.cluster.apiserver.admission import Admission, Hook
 from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
+from skerry.cluster.apiserver.eviction import EvictionApi
+from skerry.cluster.apiserver.metricsapi import MetricsApi, NoUsage, Usage
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.reading import Reader
 from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
+from skerry.cluster.apiserver.scale import ScaleApi
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
 from skerry.cluster.apiserver.watching import WatchHandler
@@ -49,6 +52,7 @@ class ApiServerParts:
     tokens: Tokens
     read_logs: ReadLogs
     hooks: Sequence[Hook] = ()
+    usage: Usage = field(default_factory=NoUsage)
 
 
 class ApiServer:
@@ -64,7 +68,10 @@ class ApiServer:
         self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
-        self._handlers = Handlers(pods.handlers())
+        scale = ScaleApi(self._reader, self._writer, now)
+        eviction = EvictionApi(self._reader, self._writer, self._deleter, now)
+        metrics = MetricsApi(self._reader, parts.usage, now)
+        self._handlers = Handlers(pods.handlers(), scale.handlers(), eviction.handlers(), metrics.handlers())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
