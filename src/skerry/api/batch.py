@@ -111,9 +111,7 @@ def _template(own: Mapping[str, Any], template: Mapping[str, Any]) -> Errors:
     wrong = validate_selector("spec.selector", selector)
     labels = (template.get("metadata") or {}).get("labels") or {}
     if not wrong and not matches(selector, labels):
-        errors.append(
-            invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-        )
+        errors.append(invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"))
     return errors + wrong
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,12 @@ from lightkube.config.models import Cluster, Context, User
 
 from skerry import manifests, operator
 from skerry.api.kinds import REGISTRY
+from skerry.api.metrics import NodeUsage, PodUsage
 from skerry.cluster import controllers
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
 from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
+from skerry.cluster.apiserver.metricsapi import NoUsage, Usage
 from skerry.cluster.apiserver.podapi import ReadLogs
 from skerry.cluster.apiserver.transport import InProcessTransport
 from skerry.cluster.controllers.route import assign_host
@@ -99,14 +101,15 @@ class Platform:
     def _build(
         self, store: Store, pki: certificates.Pki, listening: socket.socket, gateway: GatewayProcess
     ) -> "_Rooms":
-        node_logs = _NodeLogs()
-        app = self._api_server(store, pki, node_logs)
+        node_logs, node_usage = _NodeLogs(), _NodeUsage()
+        app = self._api_server(store, pki, node_logs, node_usage)
         server = HttpsServer(app, listening, pki.server_certificate, pki.server_key)
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
         manager = Manager(caches, self._clock)
         node = self._node(client, caches, node_logs)
+        node_usage.meter = node.usage
         self._add_controllers(manager, client, gateway)
         return _Rooms(server, transport, manager, node, gateway)
 
@@ -128,7 +131,7 @@ class Platform:
                     raise OSError(f"cannot make certificates in {pki.directory}; the lines above say why")
         return pki
 
-    def _api_server(self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs") -> ApiServer:
+    def _api_server(self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs", usage: Usage) -> ApiServer:
         tokens = Tokens({token_hash(pki.admin_token.read_text()): ADMIN})
         apps_domain = self._config.apps_domain
 
@@ -136,7 +139,7 @@ class Platform:
             if getattr(kind, "plural", "") == "routes" and old is None:
                 assign_host(new, apps_domain)
 
-        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,))
+        parts = ApiServerParts(store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,), usage=usage)
         return ApiServer(parts)
 
     def _gateway(self) -> GatewayProcess:
@@ -245,6 +248,19 @@ class _NodeLogs:
         if self.read is None:
             raise status.unavailable("the node is not started yet; try again")
         return await self.read(namespace, name, query)
+
+
+class _NodeUsage:
+    """The seam between metrics.k8s.io and the node: filled when the node is built."""
+
+    def __init__(self) -> None:
+        self.meter: Usage = NoUsage()
+
+    def pods(self) -> Mapping[str, PodUsage]:
+        return self.meter.pods()
+
+    def node(self) -> tuple[str, NodeUsage] | None:
+        return self.meter.node()
 
 
 def _client(transport: InProcessTransport) -> AsyncClient:

@@ -48,7 +48,9 @@ class EvictionApi:
     async def evict(self, request: Request, target: Target) -> Reply:
         """Delete the pod with the eviction's options."""
         eviction, dry_run = _eviction(request, target), write_options(request).dry_run
-        sent = {key: value for key, value in (eviction.deleteOptions or {}).items() if key not in {"kind", "apiVersion"}}
+        sent = {
+            key: value for key, value in (eviction.deleteOptions or {}).items() if key not in {"kind", "apiVersion"}
+        }
         options = parsed_options(sent)
         dry_run = dry_run or bool(options.dryRun)
         pod = self._reader.fetch(target)

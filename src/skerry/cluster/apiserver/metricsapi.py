@@ -61,9 +61,7 @@ class MetricsApi:
         measured = self._measured(target.kind, [found]) if found is not None else []
         if not measured:
             raise status.not_found(target.kind.group_resource, _full_name(target))
-        return json_reply(
-            printing.one(target.kind, measured[0], output, self._now()), media_type=output.media_type
-        )
+        return json_reply(printing.one(target.kind, measured[0], output, self._now()), media_type=output.media_type)
 
     async def list_metrics(self, request: Request, target: Target) -> Reply:
         """Return the figures of all pods or nodes that are selected."""

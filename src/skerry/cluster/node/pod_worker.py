@@ -26,6 +26,7 @@ from skerry.cluster.node.pod_object import PodObject
 from skerry.cluster.node.pod_status import container_id
 from skerry.cluster.node.pod_volumes import PodVolumes
 from skerry.cluster.node.runtime import PodState, Run, Waiting
+from skerry.cluster.node.usage import Running
 from skerry.cluster.node.volumes import ImageVolumeError, Source, VolumeError
 from skerry.kit.log import logger
 from skerry.kit.processes import boot_id
@@ -90,6 +91,16 @@ class PodWorker:
         found = self._containers.get(container)
         run = self._state.of(container).current
         return found.exited if found is not None and run is not None and run.attempt == attempt else None
+
+    def containers_running(self) -> list[Running]:
+        """Return what runs now, for those who measure it."""
+        found = []
+        for name, container in self._containers.items():
+            run = self._state.of(name).current
+            if run is not None and run.active:
+                group = container_start.group_name(self._object.pod, name, run.attempt)
+                found.append(Running(self.uid, name, run.attempt, container.pid, container.started_at, group))
+        return found
 
     @property
     def namespace(self) -> str:

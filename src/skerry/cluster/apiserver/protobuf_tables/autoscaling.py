@@ -1,4 +1,4 @@
-"""Protobuf fields of autoscaling/v2 and autoscaling/v1; the older version's own messages have its name before theirs."""
+"""Protobuf fields of autoscaling/v2 and autoscaling/v1; messages that the older version has for itself say so."""
 
 from typing import Final
 
