@@ -72,7 +72,9 @@ async def as_json(kubectl: Kubectl, *arguments: str) -> Any:
     return json.loads(await kubectl("get", *arguments, "-o", "json"))
 
 
-async def make_pod(kubectl: Kubectl, name: str, *, node: str = "skerry", owner: str = "ReplicaSet", **labels: str) -> str:
+async def make_pod(
+    kubectl: Kubectl, name: str, *, node: str = "skerry", owner: str = "ReplicaSet", **labels: str
+) -> str:
     """Make a pod on the node; returns its uid."""
     pod = {
         "apiVersion": "v1",
@@ -91,7 +93,9 @@ async def make_pod(kubectl: Kubectl, name: str, *, node: str = "skerry", owner: 
 async def test_scale(kubectl: Kubectl) -> None:
     await kubectl("create", "-f", "-", stdin=json.dumps(deployment("web", replicas=2)))
     assert await kubectl("scale", "deployment", "web", "--replicas=3") == "deployment.apps/web scaled\n"
-    assert await kubectl("scale", "deploy/web", "--current-replicas=3", "--replicas=4") == "deployment.apps/web scaled\n"
+    assert (
+        await kubectl("scale", "deploy/web", "--current-replicas=3", "--replicas=4") == "deployment.apps/web scaled\n"
+    )
     wrong = await kubectl.refused("scale", "deploy/web", "--current-replicas=3", "--replicas=5")
     assert wrong == "error: Expected replicas to be 3, was 4\n"
     version = (await as_json(kubectl, "deploy", "web"))["metadata"]["resourceVersion"]
@@ -169,7 +173,10 @@ async def test_top(kubectl: Kubectl, figures: Figures) -> None:
         ["default", "one", "side", "1m", "1Mi"],
     ]
     node = [line.split() for line in (await kubectl("top", "node")).splitlines()]
-    assert node == [["NAME", "CPU(cores)", "CPU(%)", "MEMORY(bytes)", "MEMORY(%)"], ["skerry", "1000m", "50%", "512Mi", "25%"]]
+    assert node == [
+        ["NAME", "CPU(cores)", "CPU(%)", "MEMORY(bytes)", "MEMORY(%)"],
+        ["skerry", "1000m", "50%", "512Mi", "25%"],
+    ]
     assert "No resources found in other namespace." in (await kubectl.run("top", "pod", "-n", "other")).err
     young = await kubectl.refused("top", "pod", "young")
     assert 'podmetrics.metrics.k8s.io "default/young" not found' in young or "not found" in young

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.machinery.humanduration import go_duration, human_duration
+from skerry.machinery.humanduration import go_duration, human_duration, parse_go_duration
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -67,3 +67,15 @@ def test_a_duration_is_short(seconds: int) -> None:
 )
 def test_durations_as_go_writes_them(elapsed: timedelta, text: str) -> None:
     assert go_duration(elapsed) == text
+    assert parse_go_duration(text) == elapsed
+
+
+@given(st.timedeltas(timedelta(days=-9), timedelta(days=9)))
+def test_what_is_written_is_read(elapsed: timedelta) -> None:
+    assert abs(parse_go_duration(go_duration(elapsed)) - elapsed) <= timedelta(microseconds=2)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "1m-3s", "x1s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid duration"):
+        parse_go_duration(text)

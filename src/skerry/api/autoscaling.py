@@ -13,6 +13,7 @@ from lightkube.models import autoscaling_v1, autoscaling_v2
 
 from skerry.api.autoscaling_validation import validate_autoscaler
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, NONE, UNKNOWN, UNSET, spec, status
+from skerry.api.checks import Errors
 from skerry.api.filling import branch, fill
 from skerry.api.registry import Column, Kind, Object
 
@@ -52,7 +53,7 @@ def _default_v1(autoscaler: Object) -> None:
     fill(branch(autoscaler, "spec"), minReplicas=1)
 
 
-def _validate_v1(autoscaler: Object, old: Object | None) -> Any:
+def _validate_v1(autoscaler: Object, _old: Object | None) -> Errors:
     return validate_autoscaler(to_v2(autoscaler), None)
 
 

@@ -45,10 +45,8 @@ def validate_autoscaler(autoscaler: Object, _old: Object | None) -> Errors:
 
 def _reference(where: str, reference: Mapping[str, Any]) -> Errors:
     errors = [required(f"{where}.{field}") for field in ("kind", "name") if not reference.get(field)]
-    for field in ("kind", "name"):
-        if "/" in str(reference.get(field) or ""):
-            errors.append(invalid(f"{where}.{field}", reference[field], "may not contain '/'"))
-    return errors
+    slashed = [field for field in ("kind", "name") if "/" in str(reference.get(field) or "")]
+    return errors + [invalid(f"{where}.{field}", reference[field], "may not contain '/'") for field in slashed]
 
 
 def _metric(where: str, metric: Mapping[str, Any]) -> Errors:

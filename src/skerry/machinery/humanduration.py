@@ -3,7 +3,20 @@
 Fact: k8s.io/apimachinery `pkg/util/duration` HumanDuration. Two units are shown while the small one still matters.
 """
 
+import re
 from datetime import timedelta
+from typing import Final
+
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")
+_UNITS: Final = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+    "us": timedelta(microseconds=1),
+    "µs": timedelta(microseconds=1),
+    "ns": timedelta(),
+}
 
 
 def human_duration(elapsed: timedelta | float) -> str:
@@ -51,6 +64,15 @@ def go_duration(elapsed: timedelta) -> str:
     if hours:
         return f"{sign}{hours}h{minutes}m{seconds}"
     return f"{sign}{minutes}m{seconds}" if minutes else f"{sign}{seconds}"
+
+
+def parse_go_duration(text: str) -> timedelta:
+    """Read what `go_duration` writes; raises ValueError for anything else."""
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.lstrip("+-"):
+        raise ValueError(f"invalid duration {text!r}")
+    total = sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+    return -total if text.startswith("-") else total
 
 
 def _trimmed(number: int, unit: int) -> str:

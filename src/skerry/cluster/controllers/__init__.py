@@ -2,6 +2,8 @@
 
     deployment/          Deployment → ReplicaSets, roll-outs
     replicaset           ReplicaSet → Pods
+    autoscaling/         what pods use → replicas
+    job/                 Job → Pods that run once
     scheduling/          Pod → node
     backends, endpointslice, endpoints   Service + Pods → addresses
     route                host names and who may have them
@@ -17,6 +19,7 @@ meet only through objects in the API, so any of them can stop anywhere and go on
 
 from lightkube import AsyncClient
 
+from skerry.cluster.controllers.autoscaling import AutoscalerController
 from skerry.cluster.controllers.deployment import DeploymentController
 from skerry.cluster.controllers.endpoints import EndpointsController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
@@ -38,6 +41,7 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     """Add every controller to the manager; they run when it does."""
     DeploymentController(manager, client, clock)
     ReplicaSetController(manager, client, clock)
+    AutoscalerController(manager, client, clock)
     Scheduler(manager, client, clock)
     EndpointSliceController(manager, client, clock)
     EndpointsController(manager, client, clock)
