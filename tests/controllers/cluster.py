@@ -163,6 +163,7 @@ class PretendedNode:
             now = timestamp(SystemClock().now())
             found = {
                 "phase": "Running",
+                "startTime": now,
                 "podIP": f"127.1.0.{next(self._addresses)}",
                 "conditions": [{"type": "Ready", "status": str(up), "lastTransitionTime": now}],
             }

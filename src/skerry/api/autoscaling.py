@@ -38,6 +38,7 @@ def _default(autoscaler: Object) -> None:
     if not own.get("metrics"):
         target = {"type": "Utilization", "averageUtilization": _DEFAULT_UTILIZATION}
         own["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    branch(autoscaler, "status").setdefault("desiredReplicas", 0)
     behavior = own.get("behavior")
     if behavior is not None:
         up, down = branch(behavior, "scaleUp"), branch(behavior, "scaleDown")
@@ -51,6 +52,7 @@ def _default(autoscaler: Object) -> None:
 
 def _default_v1(autoscaler: Object) -> None:
     fill(branch(autoscaler, "spec"), minReplicas=1)
+    fill(branch(autoscaler, "status"), currentReplicas=0, desiredReplicas=0)
 
 
 def _validate_v1(autoscaler: Object, _old: Object | None) -> Errors:
@@ -81,9 +83,10 @@ def to_v2(item: Object) -> Object:
         own["behavior"] = hidden[_BEHAVIOR]
     if hidden[_CONDITIONS]:
         seen["conditions"] = hidden[_CONDITIONS]
-    new = {**item, "apiVersion": "autoscaling/v2", "metadata": meta, "spec": own}
+    seen = {key: value for key, value in seen.items() if value != []}
+    new = {**item, "apiVersion": "autoscaling/v2", "metadata": meta, "spec": own, "status": seen}
     _default(new)
-    return {**new, "status": {key: value for key, value in seen.items() if value != []}} if seen else new
+    return new
 
 
 def to_v1(item: Object) -> Object:
@@ -106,8 +109,8 @@ def to_v1(item: Object) -> Object:
     meta = dict(item["metadata"])
     if texts:
         meta["annotations"] = {**(meta.get("annotations") or {}), **texts}
-    new = {**item, "apiVersion": "autoscaling/v1", "metadata": meta, "spec": own}
-    return {**new, "status": seen} if "status" in item else new
+    seen = {"currentReplicas": 0, "desiredReplicas": 0, **seen}
+    return {**item, "apiVersion": "autoscaling/v1", "metadata": meta, "spec": own, "status": seen}
 
 
 def _cpu(**part: Any) -> Object:
