@@ -91,9 +91,10 @@ async def test_a_busy_deployment_grows(cluster: Cluster, figures: Figures) -> No
 async def test_bounds_are_kept_without_any_figures(cluster: Cluster) -> None:
     await autoscale(cluster, minReplicas=2)
     await cluster.until(lambda: cluster.get(Deployment, "web").spec.replicas == 2)
-    assert (
-        cluster.events("SuccessfulRescale") == [] or "below Spec.MinReplicas" in cluster.events("SuccessfulRescale")[0]
-    )
+    await cluster.until(lambda: cluster.events("SuccessfulRescale"))
+    assert cluster.events("SuccessfulRescale") == [
+        "New size: 2; reason: Current number of replicas below Spec.MinReplicas"
+    ]
 
 
 async def test_what_is_missing_is_said_in_conditions(cluster: Cluster) -> None:

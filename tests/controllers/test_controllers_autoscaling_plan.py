@@ -21,7 +21,8 @@ from skerry.api.autoscaling import HORIZONTAL_POD_AUTOSCALER
 from skerry.cluster.controllers.autoscaling import plan as planning
 from skerry.cluster.controllers.autoscaling.pace import History, paced
 from skerry.cluster.controllers.autoscaling.plan import Plan, plan, scaled
-from skerry.cluster.controllers.autoscaling.proposal import Sample, Unable, World, propose, tolerance_of
+from skerry.cluster.controllers.autoscaling.proposal import Unable, World, propose, tolerance_of
+from skerry.cluster.controllers.autoscaling.samples import Sample
 
 OLD = NOW - timedelta(hours=1)
 
