@@ -25,6 +25,7 @@ from skerry.cluster.controllers.endpoints import EndpointsController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
 from skerry.cluster.controllers.event_ttl import EventTtlController
 from skerry.cluster.controllers.garbage_collector import GarbageCollector
+from skerry.cluster.controllers.job import JobController
 from skerry.cluster.controllers.namespace import NamespaceController
 from skerry.cluster.controllers.pvc import VolumeClaimController
 from skerry.cluster.controllers.replicaset import ReplicaSetController
@@ -41,6 +42,7 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     """Add every controller to the manager; they run when it does."""
     DeploymentController(manager, client, clock)
     ReplicaSetController(manager, client, clock)
+    JobController(manager, client, clock)
     AutoscalerController(manager, client, clock)
     Scheduler(manager, client, clock)
     EndpointSliceController(manager, client, clock)
