@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightkube import AsyncClient
@@ -298,6 +299,24 @@ async def test_a_serving_pod_goes_on_until_requests_go_elsewhere(node: NodeUnder
     await node.until(lambda: node.pod("serves") is None)
     assert gone(pid)
     assert asyncio.get_running_loop().time() - before >= FAST.drain_seconds
+
+
+async def test_a_deletion_just_before_a_status_is_written_is_not_missed(
+    node: NodeUnderTest, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the write has the deletion in it already, so the watch has nothing newer to tell."""
+    patch, deleted = client.patch, []
+
+    async def deleting_first(kind: Any, name: str, body: Any, **more: Any) -> Any:
+        told = {each["type"]: each["status"] for each in body.get("status", {}).get("conditions") or []}
+        if kind is Pod.Status and not deleted and told.get("Ready") == "True":  # the last word for long
+            deleted.append(name)
+            await client.delete(Pod, name, namespace=NAMESPACE)
+        return await patch(kind, name, body, **more)
+
+    monkeypatch.setattr(client, "patch", deleting_first)
+    await node.create(shell("p", "sleep 1000"))
+    await node.until(lambda: deleted and node.pod("p") is None)
 
 
 async def test_a_pod_that_is_deleted_by_force_ends_at_once(node: NodeUnderTest) -> None:

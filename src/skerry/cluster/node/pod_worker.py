@@ -132,7 +132,7 @@ class PodWorker:
         if self._refresh:
             self._refresh = False
             await self._look_again()
-        now = self._context.clock.now()
+        now, asked = self._context.clock.now(), self._object.asked
         plan = pod_plan.plan(self._object.pod, self._state, self._context.settings, now)
         finish = False
         for action in plan.actions:
@@ -141,6 +141,9 @@ class PodWorker:
             await self._finish()
             return
         written = await self._object.publish(self._state)
+        if self._object.asked != asked:
+            # The answer to our write told of a deletion before the watch did, which will have nothing new to tell.
+            self._wake.set()
         await self._wait(plan.again_at, None if written else _AGAIN_AFTER_FAILED_WRITE)
 
     async def _wait(self, until: datetime | None, at_most: float | None) -> None:
