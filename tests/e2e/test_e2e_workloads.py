@@ -24,7 +24,12 @@ def ok(platform: Platform, program: str, *words: str, stdin: str | None = None) 
 def failing_job(**spec: Any) -> str:
     container = {"name": "main", "image": SHELL, "command": ["sh", "-c", "exit 3"]}
     template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    item = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bad"}, "spec": {"template": template, **spec}}
+    item = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "bad"},
+        "spec": {"template": template, **spec},
+    }
     return json.dumps(item)
 
 
@@ -79,9 +84,7 @@ def test_a_deployment_is_rolled_out_scaled_measured_and_drained(platform: Platfo
         "metadata": {"labels": {"app": "web"}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "containers": [
-                {"name": "main", "image": SHELL, "command": run, "resources": {"requests": {"cpu": "50m"}}}
-            ],
+            "containers": [{"name": "main", "image": SHELL, "command": run, "resources": {"requests": {"cpu": "50m"}}}],
         },
     }
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
