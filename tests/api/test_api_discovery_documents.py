@@ -45,6 +45,7 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
         "discovery.k8s.io",
         "route.openshift.io",
         "metrics.k8s.io",
+        "storage.k8s.io",
         "serving.kserve.io",
     ]
     serving = document(discovery, "/apis/serving.kserve.io")

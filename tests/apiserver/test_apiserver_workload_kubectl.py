@@ -207,3 +207,52 @@ async def test_metrics_are_objects_too(kubectl: Kubectl, figures: Figures) -> No
     node = await as_json(kubectl, "nodes.metrics.k8s.io")
     assert [item["usage"] for item in node["items"]] == [{"cpu": "0", "memory": "524288Ki"}]
     assert (await as_json(kubectl, "pods.metrics.k8s.io", "-l", "app=b"))["items"] == []
+
+
+async def test_jobs_are_made_and_shown(kubectl: Kubectl) -> None:
+    """Both send protobuf."""
+    said = await kubectl("create", "job", "hi", "--image=example.com/hi:1", "--", "echo", "hello")
+    assert said == "job.batch/hi created\n"
+    found = await as_json(kubectl, "job", "hi")
+    uid = found["metadata"]["uid"]
+    assert found["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    assert found["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    table = await kubectl("get", "jobs")
+    assert [line.split() for line in table.splitlines()] == [
+        ["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"],
+        ["hi", "Running", "0/1", *table.splitlines()[1].split()[3:]],
+    ]
+    assert "Parallelism:      1" in await kubectl("describe", "job", "hi")
+    refused = await kubectl.refused("patch", "job", "hi", "-p", '{"spec": {"completions": 4}}')
+    assert "field is immutable" in refused
+    await kubectl("patch", "job", "hi", "-p", '{"spec": {"suspend": true}}')
+    assert "job.batch" in await kubectl("delete", "job", "hi")
+
+
+async def test_a_client_that_does_not_say_keeps_the_pods_of_a_job(kubectl: Kubectl) -> None:
+    await kubectl("create", "job", "hi", "--image=example.com/hi:1")
+    await kubectl("delete", "--raw", "/apis/batch/v1/namespaces/default/jobs/hi")
+    assert (await as_json(kubectl, "job", "hi"))["metadata"]["finalizers"] == ["orphan"]
+
+
+async def test_autoscalers_are_made_and_shown(kubectl: Kubectl) -> None:
+    """The older kubectl sends autoscaling/v1, the newer v2; both are one object."""
+    await kubectl("create", "-f", "-", stdin=json.dumps(deployment("web")))
+    said = await kubectl.run("autoscale", "deployment", "web", "--min=2", "--max=5", "--cpu-percent=70")
+    assert (said.code, said.out) == (0, "horizontalpodautoscaler.autoscaling/web autoscaled\n"), said
+    found = await as_json(kubectl, "hpa", "web")
+    assert found["apiVersion"] == "autoscaling/v2"
+    assert found["spec"]["metrics"] == [
+        {
+            "type": "Resource",
+            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+        }
+    ]
+    old = await as_json(kubectl, "horizontalpodautoscalers.v1.autoscaling", "web")
+    assert old["spec"]["targetCPUUtilizationPercentage"] == 70
+    assert old["metadata"]["uid"] == found["metadata"]["uid"]
+    row = (await kubectl("get", "hpa", "--no-headers")).split()
+    assert row[:7] == ["web", "Deployment/web", "cpu:", "<unknown>/70%", "2", "5", "0"]
+    assert "resource cpu on pods" in await kubectl("describe", "hpa", "web")
+    refused = await kubectl.refused("patch", "hpa", "web", "-p", '{"spec": {"minReplicas": 9}}')
+    assert "must be greater than or equal to `minReplicas`" in refused

@@ -305,7 +305,7 @@ async def test_a_serving_pod_goes_on_until_requests_go_elsewhere(node: NodeUnder
 async def test_a_deletion_just_before_a_status_is_written_is_not_missed(
     node: NodeUnderTest, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer to the write has the deletion in it already; the watch, which comes later, has nothing newer to tell."""
+    """The answer to the write has the deletion in it already; the watch comes later and has nothing newer to tell."""
     patch, update, deleted, answered = client.patch, PodObject.update, asyncio.Event(), asyncio.Event()
 
     async def deleting_first(kind: Any, name: str, body: Any, **more: Any) -> Any:

@@ -12,6 +12,7 @@ from skerry.api.metrics import METRICS_KINDS
 from skerry.api.registry import Kind, Registry
 from skerry.api.route import ROUTE
 from skerry.api.serving import SERVING_KINDS
+from skerry.api.volumes import VOLUME_KINDS
 
 # All but KServe's, whose defaults depend on the configuration.
 BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
@@ -24,6 +25,7 @@ BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
     ENDPOINT_SLICE,
     ROUTE,
     *METRICS_KINDS,
+    *VOLUME_KINDS,
 )
 
 REGISTRY: Final = Registry((*BUILT_IN_KINDS, *SERVING_KINDS))

@@ -25,6 +25,7 @@ from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, targe
 from skerry.cluster.apiserver.scale import ScaleApi
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
+from skerry.cluster.apiserver.volumesapi import VolumesApi
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
 from skerry.cluster.store import Store, StoreFailed
@@ -71,7 +72,9 @@ class ApiServer:
         scale = ScaleApi(self._reader, self._writer, now)
         eviction = EvictionApi(self._reader, self._writer, self._deleter, now)
         metrics = MetricsApi(self._reader, parts.usage, now)
-        self._handlers = Handlers(pods.handlers(), scale.handlers(), eviction.handlers(), metrics.handlers())
+        volumes = VolumesApi(self._reader, now)
+        own = (pods, scale, eviction, metrics, volumes)
+        self._handlers = Handlers(*(each.handlers() for each in own))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -25,6 +25,7 @@ from lightkube.resources.core_v1 import ConfigMap, Node, PersistentVolumeClaim, 
 from skerry.cluster.node import hardening, node_object
 from skerry.cluster.node.addresses import Addresses
 from skerry.cluster.node.cgroups import Cgroups
+from skerry.cluster.node.claims import ClaimData
 from skerry.cluster.node.container_start import Starter
 from skerry.cluster.node.containers import Container, find
 from skerry.cluster.node.context import NodeContext
@@ -99,6 +100,7 @@ class NodeAgent:
         self._done: set[str] = set()  # finished with, and still seen until the API has removed them
         self._changes: asyncio.Queue[Change[Pod]] = asyncio.Queue()
         self._stopping = False
+        self._claim_data = ClaimData(client, self._claims, self._directories)
         self._cgroups = Cgroups([])  # until the machine has been looked at
         self.usage = UsageMeter(clock, config.name, self._containers_running, Meters(self._measured, of_machine))
         self._reader = LogReader(config.log, self._pods.get, self._running, clock)
@@ -119,6 +121,7 @@ class NodeAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report.run())
             group.create_task(node.run())
+            group.create_task(self._claim_data.run())
             group.create_task(self.usage.run(self._config.settings.usage_seconds))
             self._begin_all(group, context, records)
             holders = frozenset(self._workers)
