@@ -139,12 +139,12 @@ class JobController:
                 raise
 
     async def _release_strangers(self, key: Key, job: Job | None) -> None:
-        """Let pods go that are held for a job which is not there any more, or which had the same name."""
+        """Let pods go that are held for a job which is not there any more, which had the same name, or gave them up."""
         for pod in self._pods.in_namespace(key.namespace):
             owner = controller_of(pod)
-            if owner is None or owner.kind != "Job" or owner.name != key.name or not held(pod):
+            if not held(pod) or (owner is not None and (owner.kind, owner.name) != ("Job", key.name)):
                 continue
-            if job is None or owner.uid != meta(job).uid:
+            if owner is None or job is None or owner.uid != meta(job).uid:
                 await self._release(pod)
 
 
