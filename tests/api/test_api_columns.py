@@ -214,6 +214,81 @@ def test_route() -> None:
     assert list(shown("routes", item).values()) == ["x", "h.example", "True", "svc", ""]
 
 
+@pytest.mark.parametrize(
+    ("spec", "status", "cells"),
+    [
+        ({"completions": 3}, {"succeeded": 1}, ("Running", "1/3", "")),
+        ({"parallelism": 4}, {"succeeded": 1}, ("Running", "1/1 of 4", "")),
+        ({}, {"startTime": "2026-03-01T11:58:00Z"}, ("Running", "0/1", "2m")),
+        (
+            {"completions": 1},
+            {
+                "startTime": "2026-03-01T11:00:00Z",
+                "completionTime": "2026-03-01T11:00:09Z",
+                "succeeded": 1,
+                "conditions": [{"type": "Complete", "status": "True"}],
+            },
+            ("Complete", "1/1", "9s"),
+        ),
+        ({}, {"conditions": [{"type": "Failed", "status": "True"}]}, ("Failed", "0/1", "")),
+        ({}, {"conditions": [{"type": "Suspended", "status": "True"}]}, ("Suspended", "0/1", "")),
+        ({}, {"conditions": [{"type": "Suspended", "status": "False"}]}, ("Running", "0/1", "")),
+    ],
+)
+def test_job(spec: Json, status: Json, cells: tuple[str, str, str]) -> None:
+    found = shown("job", {"spec": spec, "status": status})
+    assert (found["STATUS"], found["COMPLETIONS"], found["DURATION"]) == cells
+
+
+def metric(kind: str, target: Json, **more: Any) -> Json:
+    field = kind[0].lower() + kind[1:]
+    return {"type": kind, field: {"name": "cpu", "target": target, **more}}
+
+
+def measured(kind: str, current: Json) -> Json:
+    return {"type": kind, kind[0].lower() + kind[1:]: {"name": "cpu", "current": current}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found", "targets"),
+    [
+        ([], [], "<none>"),
+        ([metric("Resource", {"averageUtilization": 80})], [], "cpu: <unknown>/80%"),
+        (
+            [metric("Resource", {"averageUtilization": 80})],
+            [measured("Resource", {"averageUtilization": 12, "averageValue": "120m"})],
+            "cpu: 12%/80%",
+        ),
+        (
+            [metric("Resource", {"averageValue": "200m"})],
+            [measured("Resource", {"averageValue": "120m"})],
+            "cpu: 120m/200m",
+        ),
+        ([metric("ContainerResource", {"averageUtilization": 5}, container="c")], [{"type": ""}], "cpu: <unknown>/5%"),
+        ([metric("Pods", {"averageValue": "1k"})], [measured("Pods", {"averageValue": "500"})], "500/1k"),
+        ([metric("External", {"averageValue": "7"})], [], "<unknown>/7 (avg)"),
+        ([metric("Object", {"value": "7"})], [measured("Object", {"value": "3"})], "3/7"),
+        (
+            [metric("Resource", {"averageUtilization": 80})] * 4,
+            [],
+            "cpu: <unknown>/80%, cpu: <unknown>/80% + 2 more...",
+        ),
+    ],
+)
+def test_autoscaler(metrics: list[Json], found: list[Json], targets: str) -> None:
+    spec = {"metrics": metrics, "maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}
+    cells = shown("hpa", {"spec": spec, "status": {"currentMetrics": found, "currentReplicas": 2}})
+    assert cells == {
+        "NAME": "x",
+        "REFERENCE": "Deployment/web",
+        "TARGETS": targets,
+        "MINPODS": "<unset>",
+        "MAXPODS": 3,
+        "REPLICAS": 2,
+        "AGE": "30s",
+    }
+
+
 def test_an_object_without_a_creation_time_has_an_unknown_age() -> None:
     assert shown("ns", {"metadata": {"creationTimestamp": None}})["AGE"] == "<unknown>"
 

@@ -263,7 +263,13 @@ def test_a_dying_namespace_does_not_get_its_finalizer_back() -> None:
 
 def test_persistent_volume_claim() -> None:
     found = filled("pvc", {"spec": {"resources": {"requests": {"storage": "1024Mi"}}}})
-    assert found["spec"] == {"resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"}
+    assert found["spec"] == {
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "skerry-local",
+        "volumeMode": "Filesystem",
+    }
+    for kept in ({"storageClassName": ""}, {"volumeName": "mine"}):
+        assert filled("pvc", {"spec": kept})["spec"] == {**kept, "volumeMode": "Filesystem"}
     assert found["status"] == {"phase": "Pending"}
 
 
@@ -299,3 +305,49 @@ def test_nulls_count_as_absent() -> None:
     POD.default(item)
     assert item["spec"]["restartPolicy"] == "Always"
     assert item["spec"]["containers"][0]["resources"] == {}
+
+
+def test_job() -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [container()]}}
+    item = filled("job", {"metadata": {"name": "j", "uid": "u"}, "spec": {"template": template}})
+    labels = {
+        "batch.kubernetes.io/controller-uid": "u",
+        "batch.kubernetes.io/job-name": "j",
+        "controller-uid": "u",
+        "job-name": "j",
+    }
+    assert item["metadata"]["labels"] == labels
+    assert item["spec"] == {
+        "backoffLimit": 6,
+        "completionMode": "NonIndexed",
+        "completions": 1,
+        "manualSelector": False,
+        "parallelism": 1,
+        "podReplacementPolicy": "TerminatingOrFailed",
+        "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
+        "suspend": False,
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {**DEFAULT_TEMPLATE, "restartPolicy": "Never", "containers": [DEFAULT_CONTAINER]},
+        },
+    }
+    queue = filled("job", {"metadata": {"name": "j"}, "spec": {"parallelism": 3, "template": template}})
+    assert "completions" not in queue["spec"]
+    assert "selector" not in queue["spec"], "a name without a uid selects nothing"
+
+
+def test_autoscaler() -> None:
+    item = filled("hpa", {"spec": {"maxReplicas": 3, "behavior": {"scaleDown": {"selectPolicy": "Min"}}}})
+    target = {"type": "Utilization", "averageUtilization": 80}
+    pods = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    share = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    assert item["spec"] == {
+        "maxReplicas": 3,
+        "minReplicas": 1,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [pods, share]},
+            "scaleDown": {"selectPolicy": "Min", "policies": [share]},
+        },
+    }
+    assert "behavior" not in filled("hpa", {"spec": {"maxReplicas": 3}})["spec"]

@@ -40,6 +40,8 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
     groups = document(discovery, "/apis")["groups"]
     assert [group["name"] for group in groups] == [
         "apps",
+        "batch",
+        "autoscaling",
         "events.k8s.io",
         "discovery.k8s.io",
         "authentication.k8s.io",
@@ -47,6 +49,8 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
         "rbac.authorization.k8s.io",
         "route.openshift.io",
         "apiextensions.k8s.io",
+        "metrics.k8s.io",
+        "storage.k8s.io",
         "serving.kserve.io",
     ]
     serving = document(discovery, "/apis/serving.kserve.io")
@@ -82,12 +86,32 @@ def test_a_resource_with_all_that_kubectl_needs() -> None:
     assert resources["pods/status"]["verbs"] == ["get", "patch", "update"]
     assert (resources["pods/log"]["verbs"], resources["pods/log"]["kind"]) == (["get"], "Pod")
     assert (resources["pods/binding"]["verbs"], resources["pods/binding"]["kind"]) == (["create"], "Binding")
+    eviction = resources["pods/eviction"]
+    assert (eviction["group"], eviction["version"], eviction["kind"]) == ("policy", "v1", "Eviction")
     assert resources["namespaces/finalize"]["verbs"] == ["update"]
     token = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"]}
     assert token.items() <= resources["serviceaccounts/token"].items()
     assert "deletecollection" not in resources["namespaces"]["verbs"]
     assert resources["namespaces"]["namespaced"] is False
     assert "serviceaccounts/status" not in resources
+
+
+def test_what_is_scaled_is_an_object_of_another_group() -> None:
+    resources = {one["name"]: one for one in api_resource_list(REGISTRY, "apps", "v1")["resources"]}
+    for plural in ("deployments", "replicasets"):
+        scale = resources[f"{plural}/scale"]
+        assert (scale["group"], scale["version"], scale["kind"]) == ("autoscaling", "v1", "Scale")
+        assert scale["verbs"] == ["get", "patch", "update"]
+    assert "group" not in resources["deployments/status"]
+
+
+def test_what_is_only_asked_is_not_stored() -> None:
+    metrics = api_resource_list(REGISTRY, "metrics.k8s.io", "v1beta1")["resources"]
+    assert [(one["name"], one["kind"], one["verbs"]) for one in metrics] == [
+        ("nodes", "NodeMetrics", ["get", "list"]),
+        ("pods", "PodMetrics", ["get", "list"]),
+    ]
+    assert not any("storageVersionHash" in one for one in metrics)
 
 
 @pytest.mark.parametrize("form", ["v2", "v2beta1"])

@@ -294,7 +294,13 @@ def test_what_a_secret_of_a_type_needs(kind: str, fields: list[str]) -> None:
     assert complaints("secrets", {"type": kind}) == [f"{field}: Required value" for field in fields]
 
 
-CLAIM: Json = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+CLAIM: Json = {
+    "spec": {
+        "storageClassName": "skerry-local",
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+}
 
 
 def test_persistent_volume_claim() -> None:
@@ -383,3 +389,115 @@ def test_events() -> None:
         "action: Required value",
         'type: Invalid value: "": has invalid value',
     ]
+
+
+JOB: Json = {
+    "metadata": {"uid": "u"},
+    "spec": {
+        "completions": 1,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("spec.parallelism", -1, "spec.parallelism: Invalid value: -1: must be greater than or equal to 0"),
+        ("spec.backoffLimit", -1, "spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0"),
+        (
+            "spec.template.spec.restartPolicy",
+            None,
+            'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"',
+        ),
+        (
+            "spec.completionMode",
+            "Odd",
+            'spec.completionMode: Unsupported value: "Odd": supported values: "Indexed", "NonIndexed"',
+        ),
+        ("spec.podFailurePolicy", {"rules": []}, "spec.podFailurePolicy: Forbidden: not served here; use backoffLimit"),
+        ("spec.template.spec.containers", [], "spec.template.spec.containers: Required value"),
+    ],
+)
+def test_jobs(path: str, value: Any, message: str) -> None:
+    assert complaints("job", JOB) == []
+    assert message in complaints("job", changed(JOB, path, value))
+
+
+def test_what_of_a_job_stays() -> None:
+    for path, value in (
+        ("spec.completions", 5),
+        ("spec.template.spec.containers.0.image", "j"),
+        ("spec.completionMode", "Indexed"),
+    ):
+        found = complaints("job", changed(JOB, path, value), JOB)
+        assert any(each.endswith("field is immutable") for each in found), path
+    for path, value in (("spec.parallelism", 3), ("spec.suspend", True), ("spec.ttlSecondsAfterFinished", 9)):
+        assert complaints("job", changed(JOB, path, value), JOB) == []
+
+
+def test_indexes_need_a_number_and_short_names() -> None:
+    indexed = changed(changed(JOB, "spec.completionMode", "Indexed"), "spec.parallelism", 2)
+    indexed = changed(indexed, "spec.completions", None)
+    assert complaints("job", indexed) == ["spec.completions: Required value: when completion mode is Indexed"]
+    long = changed(changed(indexed, "spec.completions", 100), "metadata.name", "x" * 62)
+    assert any("must be no more than 63 characters" in each for each in complaints("job", long))
+
+
+HPA: Json = {"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}}
+POLICY = {"type": "Pods", "value": 1, "periodSeconds": 15}
+RULES = "spec.behavior.scaleUp"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("spec.minReplicas", 0, "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"),
+        ("spec.maxReplicas", 0, "spec.maxReplicas: Invalid value: 0: must be greater than 0"),
+        ("spec.minReplicas", 4, "spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`"),
+        ("spec.scaleTargetRef", {}, "spec.scaleTargetRef.kind: Required value"),
+        ("spec.metrics", [{}], "spec.metrics[0].type: Required value: must specify a metric source type"),
+        (
+            "spec.metrics",
+            [{"type": "Resource"}],
+            "spec.metrics[0].resource: Required value: must populate information for the given metric source",
+        ),
+        (
+            "spec.metrics",
+            [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}],
+            (
+                "spec.metrics[0].resource.target.averageUtilization: Required value: "
+                "must set either a target raw value or a target utilization"
+            ),
+        ),
+        (
+            "spec.metrics",
+            [{"type": "ContainerResource", "containerResource": {"name": "cpu", "target": {"type": "Utilization"}}}],
+            "spec.metrics[0].containerResource.container: Required value: must specify a container name",
+        ),
+        (RULES, {"policies": []}, f"{RULES}.policies: Required value: must specify at least one Policy"),
+        (
+            RULES,
+            {"stabilizationWindowSeconds": 3601},
+            f"{RULES}.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
+        ),
+        (
+            RULES,
+            {"policies": [{**POLICY, "periodSeconds": 1801}]},
+            f"{RULES}.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800",
+        ),
+        (
+            RULES,
+            {"policies": [{**POLICY, "value": 0}]},
+            f"{RULES}.policies[0].value: Invalid value: 0: must be greater than zero",
+        ),
+        (
+            RULES,
+            {"selectPolicy": "Mean"},
+            f'{RULES}.selectPolicy: Unsupported value: "Mean": supported values: "Disabled", "Max", "Min"',
+        ),
+    ],
+)
+def test_autoscalers(path: str, value: Any, message: str) -> None:
+    assert complaints("hpa", HPA) == []
+    assert message in complaints("hpa", changed(HPA, path, value))

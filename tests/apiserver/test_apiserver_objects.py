@@ -55,7 +55,7 @@ async def test_a_second_create_is_refused_in_the_servers_words(http: httpx2.Asyn
 async def test_missing_objects_kinds_and_namespaces(http: httpx2.AsyncClient) -> None:
     missing = await http.get(f"{MAPS}/nope")
     assert (missing.status_code, missing.json()["message"]) == (404, 'configmaps "nope" not found')
-    assert (await http.get("/apis/batch/v1/jobs")).status_code == 404
+    assert (await http.get("/apis/batch/v1/cronjobs")).status_code == 404
     nowhere = await http.post("/api/v1/namespaces/nowhere/configmaps", json=CONFIG_MAP)
     assert (nowhere.status_code, nowhere.json()["message"]) == (404, 'namespaces "nowhere" not found')
     empty = await http.get("/api/v1/namespaces/nowhere/configmaps")

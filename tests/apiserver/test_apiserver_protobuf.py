@@ -93,7 +93,7 @@ def test_bytes_become_base64_and_embedded_structs_disappear() -> None:
         (body("v1", "Namespace", b"\x0a\x7f"), 400),
         (body("v1", "Namespace", b"\x0b"), 400),
         (body("v1", "Namespace", field(99, "x")), 415),
-        (body("batch/v1", "Job", b""), 415),
+        (body("batch/v1", "CronJob", b""), 415),
         (body("v1", "ConfigMap", field(1, field(1, b"\xff\xfe"))), 400),
         (b"k8s\x00" + struct.pack("<B", 0x80) * 20, 400),
     ],

@@ -32,6 +32,10 @@ SCALARS = {
 }
 
 
+# Fields of the models that no release has switched on; a client that sends one is told that it is not known.
+ALPHA = {"JobSpec": {"scheduling"}}
+
+
 def flat(message: str) -> Iterator[Field]:
     """Yield the fields of a message as JSON has them."""
     for field in fields_of(message).values():
@@ -49,13 +53,16 @@ ALL = set(messages())
 
 
 def test_every_served_kind_that_kubectl_makes_has_a_table() -> None:
-    built_in = {
-        (kind.api_version, kind.kind) for kind in REGISTRY if "." not in kind.group or kind.group.endswith(".k8s.io")
-    }
     # Go's client for definitions speaks JSON unless it is told otherwise.
     json_only = {("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
-    asked = {("v1", "Binding"), ("authentication.k8s.io/v1", "TokenRequest")}
-    assert built_in - json_only | asked == set(KINDS)
+    sent = {(kind.api_version, kind.kind) for kind in REGISTRY if kind.built_in and "create" in kind.verbs}
+    of_subresources = {
+        ("v1", "Binding"),
+        ("autoscaling/v1", "Scale"),
+        ("policy/v1", "Eviction"),
+        ("authentication.k8s.io/v1", "TokenRequest"),
+    }
+    assert sent - json_only | of_subresources == set(KINDS)
     for message in ALL:
         for field in fields_of(message).values():
             assert is_message(field.type) or field.type in {*SCALARS, "IntOrString", "FieldsV1", "ExtraValue"}, (
@@ -78,7 +85,7 @@ def test_the_tables_and_the_models_say_the_same(kind: tuple[str, str]) -> None:
         tabled = {name: field for name, field in tabled.items() if name not in {"apiVersion", "kind"}}
         missing = set(modelled) - set(tabled)
         extra = set(tabled) - set(modelled)
-        differences.extend(f"{message}.{name} is not in the table" for name in missing)
+        differences.extend(f"{message}.{name} is not in the table" for name in missing - ALPHA.get(message, set()))
         differences.extend(f"{message}.{name} is not in the model" for name in extra)
         for name in set(tabled) & set(modelled):
             compare_field(f"{message}.{name}", tabled[name], modelled[name])
@@ -323,7 +330,7 @@ def test_managed_fields_are_json_inside() -> None:
 
 
 def test_parts_of_kinds_are_no_kinds() -> None:
-    for kind, api_version in (("PodSpec", "v1"), ("Deployment", "v1"), ("ObjectMeta", "v1"), ("Job", "batch/v1")):
+    for kind, api_version in (("PodSpec", "v1"), ("Deployment", "v1"), ("ObjectMeta", "v1"), ("CronJob", "batch/v1")):
         with pytest.raises(StatusError) as caught:
             decode_object(body(kind, b"", api_version))
         assert caught.value.code == 415

@@ -110,5 +110,5 @@ def test_every_command_teaches(name: str) -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(click.ClickException, match='no matches for kind "Job" in version "batch/v1"'):
-        kind_of({"apiVersion": "batch/v1", "kind": "Job"})
+    with pytest.raises(click.ClickException, match='no matches for kind "CronJob" in version "batch/v1"'):
+        kind_of({"apiVersion": "batch/v1", "kind": "CronJob"})

@@ -28,6 +28,7 @@ from skerry.api.registry import Kind, Object
 from skerry.cluster import controllers
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens
+from skerry.cluster.apiserver.metricsapi import NoUsage, Usage
 from skerry.cluster.apiserver.transport import InProcessTransport
 from skerry.cluster.controllers.ownership import deleting, meta, name_of
 from skerry.cluster.controllers.pods import active, ready
@@ -162,6 +163,7 @@ class PretendedNode:
             now = timestamp(SystemClock().now())
             found = {
                 "phase": "Running",
+                "startTime": now,
                 "podIP": f"127.1.0.{next(self._addresses)}",
                 "conditions": [{"type": "Ready", "status": str(up), "lastTransitionTime": now}],
             }
@@ -181,7 +183,9 @@ async def make_namespace(cluster: Cluster, name: str = "ai-demo") -> None:
 
 
 @asynccontextmanager
-async def api(directory: Path, refused: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[AsyncClient]:
+async def api(
+    directory: Path, refused: Mapping[str, str] = MappingProxyType({}), usage: Usage | None = None
+) -> AsyncIterator[AsyncClient]:
     """Serve the API over a store in the directory; `refused` forbids creations, by plural, as a quota would."""
 
     def quota(kind: Kind, new: Object, old: Object | None) -> None:
@@ -189,7 +193,9 @@ async def api(directory: Path, refused: Mapping[str, str] = MappingProxyType({})
             raise status.forbidden(kind.group_resource, new["metadata"].get("name", ""), refused[kind.plural])
 
     store = Store.open(directory / "store.db")
-    app = ApiServer(ApiServerParts(store, REGISTRY, SystemClock(), Tokens({}), _no_logs, (quota,)))
+    app = ApiServer(
+        ApiServerParts(store, REGISTRY, SystemClock(), Tokens({}), _no_logs, (quota,), usage=usage or NoUsage())
+    )
     transport = InProcessTransport(app, "admin")
     config = SingleConfig("test", Context(cluster="test", user="test"), ClusterConfig(server="http://api"), User())
     client = AsyncClient(config, transport=transport, trust_env=False)

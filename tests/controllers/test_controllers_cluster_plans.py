@@ -29,8 +29,7 @@ HERE, WAITING, GONE, UNKNOWN = Standing.HERE, Standing.WAITING, Standing.GONE, S
 
 
 def test_the_lists_of_kinds_are_those_that_are_served() -> None:
-    stored = [kind for kind in REGISTRY if kind.stored_as is None and "list" in kind.verbs]
-    served = {(kind.group, kind.kind): kind.namespaced for kind in stored}
+    served = {(kind.group, kind.kind): kind.namespaced for kind in REGISTRY if kind.stored and not kind.stored_as}
     assert {key for key, inside in served.items() if inside} == {group_kind(kind) for kind in NAMESPACED_KINDS}
     assert {key for key, inside in served.items() if not inside} == {group_kind(kind) for kind in GLOBAL_KINDS}
 
@@ -150,22 +149,35 @@ def claim(**more: Any) -> PersistentVolumeClaim:
     return PersistentVolumeClaim(metadata=metadata("models", uid="u-1"), spec=spec, **more)
 
 
+HELD = ("kubernetes.io/pvc-protection", "skerry.dev/local-data")
+
+
 def test_a_claim_is_bound() -> None:
     bound = PersistentVolumeClaimStatus(phase="Bound", accessModes=["ReadWriteOnce"], capacity={"storage": "1Gi"})
-    assert pvc.Plan("pvc-u-1", bound) == pvc.plan(claim(status=PersistentVolumeClaimStatus(phase="Pending")))
+    assert pvc.Plan("pvc-u-1", bound, HELD) == pvc.plan(claim(status=PersistentVolumeClaimStatus(phase="Pending")))
 
 
-def test_a_bound_claim_is_left_alone() -> None:
-    item = claim(status=PersistentVolumeClaimStatus(phase="Bound"))
+def test_a_bound_claim_is_left_alone_until_it_asks_for_more() -> None:
+    item = claim(status=PersistentVolumeClaimStatus(phase="Bound", capacity={"storage": "1Gi"}))
     assert item.spec is not None
     item.spec.volumeName = "pvc-u-1"
+    meta(item).finalizers = ["other", *HELD]
     assert pvc.plan(item) is None
+    item.spec.resources = VolumeResourceRequirements(requests={"storage": "2Gi"})
+    grown = pvc.plan(item)
+    assert grown is not None
+    assert grown.status.capacity == {"storage": "2Gi"}
 
 
-def test_a_claim_that_goes_is_not_bound() -> None:
+def test_a_claim_that_goes_waits_for_its_pods() -> None:
     item = claim()
     meta(item).deletionTimestamp = NOW
     assert pvc.plan(item) is None
+    meta(item).finalizers = list(HELD)
+    assert pvc.plan(item, used=True) is None
+    let_go = pvc.plan(item)
+    assert let_go is not None
+    assert let_go.finalizers == ("skerry.dev/local-data",)
 
 
 # Events

@@ -47,7 +47,7 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def served(pki: Pki) -> AsyncIterator[HttpsServer]:
     listening = bind("127.0.0.1", 0, "port")
-    server = HttpsServer(answer, listening, pki.server_certificate, pki.server_key)
+    server = HttpsServer(answer, listening, pki.server_certificate, pki.server_key, pki.ca_certificate)
     task = asyncio.ensure_future(server.run())
     await server.started()
     yield server

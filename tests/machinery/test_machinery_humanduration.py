@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.machinery.humanduration import human_duration
+from skerry.machinery.humanduration import go_duration, human_duration, parse_go_duration
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -50,3 +50,32 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
 @given(st.integers(0, 30 * 365 * DAY))
 def test_a_duration_is_short(seconds: int) -> None:
     assert len(human_duration(seconds)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "text"),
+    [
+        (timedelta(), "0s"),
+        (timedelta(microseconds=7), "7µs"),
+        (timedelta(milliseconds=350), "350ms"),
+        (timedelta(microseconds=1500), "1.5ms"),
+        (timedelta(seconds=15, milliseconds=20), "15.02s"),
+        (timedelta(minutes=1), "1m0s"),
+        (timedelta(hours=26, seconds=1), "26h0m1s"),
+        (timedelta(seconds=-3), "-3s"),
+    ],
+)
+def test_durations_as_go_writes_them(elapsed: timedelta, text: str) -> None:
+    assert go_duration(elapsed) == text
+    assert parse_go_duration(text) == elapsed
+
+
+@given(st.timedeltas(timedelta(days=-9), timedelta(days=9)))
+def test_what_is_written_is_read(elapsed: timedelta) -> None:
+    assert abs(parse_go_duration(go_duration(elapsed)) - elapsed) <= timedelta(microseconds=2)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "1m-3s", "x1s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid duration"):
+        parse_go_duration(text)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightkube import AsyncClient
@@ -16,6 +17,7 @@ from tests.node.cluster import FAST, NAMESPACE, NodeUnderTest, Shelf, api, runni
 
 from skerry.cluster.node import hardening
 from skerry.cluster.node.agent import stop_leftovers
+from skerry.cluster.node.pod_object import PodObject
 from skerry.kit.processes import identify
 
 SERVER = """
@@ -298,6 +300,31 @@ async def test_a_serving_pod_goes_on_until_requests_go_elsewhere(node: NodeUnder
     await node.until(lambda: node.pod("serves") is None)
     assert gone(pid)
     assert asyncio.get_running_loop().time() - before >= FAST.drain_seconds
+
+
+async def test_a_deletion_just_before_a_status_is_written_is_not_missed(
+    node: NodeUnderTest, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the write has the deletion in it already; the watch comes later and has nothing newer to tell."""
+    patch, update, deleted, answered = client.patch, PodObject.update, asyncio.Event(), asyncio.Event()
+
+    async def deleting_first(kind: Any, name: str, body: Any, **more: Any) -> Any:
+        told = {each["type"]: each["status"] for each in body.get("status", {}).get("conditions") or []}
+        if kind is Pod.Status and not deleted.is_set() and told.get("Ready") == "True":  # the last word for long
+            deleted.set()
+            await client.delete(Pod, name, namespace=NAMESPACE)
+            answer = await patch(kind, name, body, **more)
+            answered.set()
+            return answer
+        return await patch(kind, name, body, **more)
+
+    def late(self: PodObject, pod: Pod) -> bool:
+        return False if deleted.is_set() and not answered.is_set() else update(self, pod)
+
+    monkeypatch.setattr(client, "patch", deleting_first)
+    monkeypatch.setattr(PodObject, "update", late)
+    await node.create(shell("p", "sleep 1000"))
+    await node.until(lambda: deleted.is_set() and node.pod("p") is None)
 
 
 async def test_a_pod_that_is_deleted_by_force_ends_at_once(node: NodeUnderTest) -> None:

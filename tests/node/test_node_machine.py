@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.node.machines import Machine
 
 from skerry.cluster.node import node_object
 from skerry.cluster.node.addresses import Addresses
@@ -15,44 +16,6 @@ from skerry.cluster.node.hardening import FIRST_POD_USER, hidden_from_others
 from skerry.cluster.node.pod_users import PodUsers
 
 LIMITS = Limits(memory=64 << 20, cpu_millis=500, cpu_request_millis=250, processes=100)
-
-
-class Machine:
-    """A /proc and /sys/fs/cgroup made of plain files; a group that is made gets its control files."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self.proc = root / "proc"
-        (self.proc / "self").mkdir(parents=True)
-        self._mounts: list[str] = []
-        self._groups: list[str] = []
-        real = Path.mkdir
-
-        def mkdir(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-            real(path, mode, parents, exist_ok)
-            if path.is_relative_to(root / "cgroup"):
-                self._fill(path)
-
-        monkeypatch.setattr(Path, "mkdir", mkdir)
-
-    def mount(self, name: str, kind: str, options: str, own: str, hierarchy: str, *, controllers: str = "") -> Path:
-        point = self.root / "cgroup" / name
-        group = point / own.lstrip("/")
-        self._mounts.append(f"30 24 0:20 / {point} rw - {kind} {kind} rw,{options}")
-        self._groups.append(f"{hierarchy}:{own}")
-        (self.proc / "self/mountinfo").write_text("\n".join(self._mounts))
-        (self.proc / "self/cgroup").write_text("\n".join(self._groups))
-        group.mkdir(parents=True)
-        (group / "cgroup.controllers").write_text(controllers)
-        return group
-
-    def _fill(self, group: Path) -> None:
-        names = (
-            "cgroup.procs cgroup.subtree_control cgroup.kill memory.max memory.oom.group cpu.max cpu.weight pids.max"
-        )
-        legacy = "memory.limit_in_bytes cpu.cfs_quota_us cpu.cfs_period_us cpu.shares"
-        for name in f"{names} {legacy}".split():
-            (group / name).touch()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import Pod, Service
 
 from skerry import manifests
@@ -85,6 +86,7 @@ def seen(
     config: Config | ConfigInvalid | None = None,
     deployment: Json | None = None,
     existing_service: Json | None = None,
+    autoscaler: Json | None = None,
     pods: Sequence[Json] = (),
     route: RouteSeen | None = None,
     server: ServerVersion = (1, 35),
@@ -95,6 +97,7 @@ def seen(
         runtimes=[runtime(item) for item in ([ovms()] if runtimes is None else runtimes)],
         deployment=msgspec.convert(deployment, Deployment) if deployment else None,
         service=msgspec.convert(existing_service, Service) if existing_service else None,
+        autoscaler=msgspec.convert(autoscaler, HorizontalPodAutoscaler) if autoscaler else None,
         pods=[msgspec.convert(pod, Pod) for pod in pods],
         route=route,
         server=server,

@@ -134,7 +134,7 @@ def test_exposed_service_waits_for_its_route() -> None:
     service["metadata"]["labels"] = {"networking.kserve.io/visibility": "exposed"}
     waiting = planned(service)
     ingress = condition(status_after(waiting), "IngressReady")
-    assert [step.verb for step in waiting.steps] == ["create", "create"]
+    assert [step.verb for step in waiting.steps] == ["create", "create", "create"]
     assert (ingress["status"], ingress["reason"]) == ("False", "RouteNotReady")
     assert ingress["message"] == (
         "route ai-demo/ovms-resnet50 not found or not ready; "
@@ -155,8 +155,13 @@ def test_stop_removes_everything_and_says_so() -> None:
         with_status(service, status_after(first)),
         deployment=deployed(first, ready=1, Available=AVAILABLE),
         existing_service=existing(body(first, "Service")),
+        autoscaler=existing(body(first, "HorizontalPodAutoscaler")),
     )
-    assert [(step.verb, step.kind) for step in stopped.steps] == [("delete", "Deployment"), ("delete", "Service")]
+    assert [(step.verb, step.kind) for step in stopped.steps] == [
+        ("delete", "Deployment"),
+        ("delete", "Service"),
+        ("delete", "HorizontalPodAutoscaler"),
+    ]
     status = status_after(stopped, status_after(first))
     assert {item["type"]: (item["status"], item.get("reason")) for item in status["conditions"]} == {
         "IngressReady": ("False", "Stopped"),

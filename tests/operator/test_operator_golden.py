@@ -1,11 +1,13 @@
 """The walkthrough's InferenceService, as MicroShift's KServe carries it out, and where ours is better on purpose.
 
 Deviations that this file fixes: no ModelCar container (an image volume instead), a readiness probe that asks the model
-server, no HPA, a port in the URL, last log lines as the termination message.
+server, a port in the URL, last log lines as the termination message.
 """
 
 import json
+from typing import Any
 
+import pytest
 from tests.operator.builders import (
     AVAILABLE,
     OVMS_IMAGE,
@@ -21,6 +23,8 @@ from tests.operator.builders import (
     status_after,
     with_status,
 )
+
+from skerry.api.autoscaling import HORIZONTAL_POD_AUTOSCALER
 
 META_LABELS = {
     "app": "isvc.ovms-resnet50-predictor",
@@ -95,6 +99,84 @@ def test_deployment_is_kserves() -> None:
     assert record["spec"]["template"] == template
 
 
+def test_autoscaler_is_kserves() -> None:
+    scaler = body(planned(), "HorizontalPodAutoscaler")
+    del scaler["metadata"]["annotations"][RECORD]
+    assert scaler == {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": "ovms-resnet50-predictor",
+            "namespace": "ai-demo",
+            "labels": META_LABELS,
+            "annotations": META_ANNOTATIONS,
+            "ownerReferences": [OWNER],
+        },
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "ovms-resnet50-predictor"},
+            "minReplicas": 1,
+            "maxReplicas": 1,
+            "metrics": [CPU_80],
+            "behavior": {},
+        },
+    }
+
+
+def utilization(name: str, percent: int) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": name, "target": target}}
+
+
+CPU_80 = utilization("cpu", 80)
+MEMORY = {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}
+
+
+@pytest.mark.parametrize(
+    ("predictor", "bounds", "metrics"),
+    [
+        ({"minReplicas": 0}, (1, 1), [CPU_80]),
+        ({"minReplicas": 2, "maxReplicas": 5, "scaleTarget": 60}, (2, 5), [utilization("cpu", 60)]),
+        ({"minReplicas": 3}, (3, 3), [CPU_80]),
+        ({"scaleMetric": "memory", "scaleTarget": 70}, (1, 1), [utilization("memory", 70)]),
+        ({"scaleMetric": "memory"}, (1, 1), [CPU_80]),
+        ({"scaleMetric": "rps", "scaleTarget": 10}, (1, 1), [CPU_80]),
+        ({"autoScaling": {"metrics": [MEMORY, utilization("cpu", 50)]}}, (1, 1), [MEMORY, utilization("cpu", 50)]),
+        ({"autoScaling": {"metrics": [{"type": "External"}]}}, (1, 1), [CPU_80]),
+        ({"scaleTarget": 10, "autoScaling": {"metrics": [utilization("cpu", 50)]}}, (1, 1), [utilization("cpu", 50)]),
+    ],
+)
+def test_bounds_and_metrics(predictor: dict[str, Any], bounds: tuple[int, int], metrics: list[Any]) -> None:
+    service = isvc()
+    service["spec"]["predictor"].update(predictor)
+    spec = body(planned(service), "HorizontalPodAutoscaler")["spec"]
+    assert ((spec["minReplicas"], spec["maxReplicas"]), spec["metrics"]) == (bounds, metrics)
+
+
+@pytest.mark.parametrize("scaler", ["none", "external", "keda"])
+def test_another_scaler_has_no_autoscaler_and_takes_ours_away(scaler: str) -> None:
+    service = isvc()
+    service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": scaler}
+    assert not [step for step in planned(service).steps if step.kind == "HorizontalPodAutoscaler"]
+    present = existing(body(planned(), "HorizontalPodAutoscaler"))
+    steps = planned(service, autoscaler=present).steps
+    assert [step.verb for step in steps if step.kind == "HorizontalPodAutoscaler"] == ["delete"]
+    present["metadata"]["ownerReferences"] = []
+    steps = planned(service, autoscaler=present).steps
+    assert [step.verb for step in steps if step.kind == "HorizontalPodAutoscaler"] == []
+
+
+def test_an_autoscaler_with_the_servers_defaults_is_left_alone() -> None:
+    present = existing(body(planned(), "HorizontalPodAutoscaler"))
+    HORIZONTAL_POD_AUTOSCALER.default(present)
+    assert present["spec"]["behavior"]["scaleUp"]["policies"]
+    steps = planned(autoscaler=present).steps
+    assert not [step for step in steps if step.kind == "HorizontalPodAutoscaler"]
+    wider = isvc()
+    wider["spec"]["predictor"]["maxReplicas"] = 4
+    patch = body(planned(wider, autoscaler=present), "HorizontalPodAutoscaler")
+    assert patch["spec"] == {"maxReplicas": 4}
+
+
 def test_pod_is_complete_without_a_webhook() -> None:
     spec = body(planned(), "Deployment")["spec"]["template"]["spec"]
     (server,) = spec.pop("containers")
@@ -164,6 +246,7 @@ def test_status_of_a_model_that_serves() -> None:
         with_status(isvc(), status_after(first)),
         deployment=deployed(first, ready=1, Available=AVAILABLE),
         existing_service=existing(body(first, "Service")),
+        autoscaler=existing(body(first, "HorizontalPodAutoscaler")),
         pods=[pod(container(RUNNING, ready=True), ready=True)],
     )
     status = status_after(again, status_after(first))
@@ -193,6 +276,7 @@ def test_nothing_is_written_when_nothing_has_changed() -> None:
     world = {
         "deployment": deployed(first, ready=1, Available=AVAILABLE),
         "existing_service": existing(body(first, "Service")),
+        "autoscaler": existing(body(first, "HorizontalPodAutoscaler")),
         "pods": [pod(container(RUNNING, ready=True), ready=True)],
     }
     second = planned(with_status(isvc(), status_after(first)), **world)

@@ -118,12 +118,10 @@ def replicas(current: int, *, scaler: str | None = None, **predictor: Any) -> in
     return found
 
 
-def test_replicas_are_the_users_within_the_bounds() -> None:
+def test_replicas_are_the_autoscalers_unless_there_is_none() -> None:
     assert replicas(3) is None
-    assert replicas(1, minReplicas=2) == 2
-    assert replicas(5, minReplicas=1, maxReplicas=3) == 3
-    assert replicas(2, minReplicas=1, maxReplicas=3) is None
-    assert replicas(0, minReplicas=2) is None
+    assert replicas(1, minReplicas=2) is None
+    assert replicas(5, minReplicas=1, maxReplicas=3) is None
     assert replicas(5, scaler="none", minReplicas=2) == 2
     assert replicas(1, scaler="none", minReplicas=0) == 0
     assert replicas(5, scaler="none") is None
@@ -142,7 +140,8 @@ def test_first_replicas() -> None:
 def test_service_keeps_its_address() -> None:
     created = step(planned(), "Service").body
     service = existing(created, spec={"clusterIP": "10.43.0.9"})
-    result = planned(existing_service=service, deployment=running())
+    scaler = existing(step(planned(), "HorizontalPodAutoscaler").body)
+    result = planned(existing_service=service, deployment=running(), autoscaler=scaler)
     assert result.steps == ()
     assert result.status["url"] == "http://ovms-resnet50-predictor.ai-demo.svc.cluster.local"
 

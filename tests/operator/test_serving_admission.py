@@ -243,7 +243,9 @@ def test_runtime_needs_containers() -> None:
     [
         ({"canaryTrafficPercent": 10}, "spec.predictor.canaryTrafficPercent is ignored"),
         ({"batcher": {"maxBatchSize": 4}}, "spec.predictor.batcher is ignored"),
-        ({"minReplicas": 1, "maxReplicas": 3}, "spec.predictor.maxReplicas is ignored"),
+        ({"scaleMetricType": "Utilization"}, "spec.predictor.scaleMetricType is ignored"),
+        ({"autoScaling": {"behavior": {"scaleUp": {}}}}, "spec.predictor.autoScaling.behavior is ignored"),
+        ({"autoScaling": {"metrics": [{"type": "External"}]}}, "spec.predictor.autoScaling.metrics[0] is ignored"),
         ({"minReplicas": 0}, "spec.predictor.minReplicas 0 means 1"),
     ],
 )

@@ -12,7 +12,7 @@ from skerry.api.checks import Errors, non_negative, one_of, unchanged
 from skerry.api.filling import branch, fill
 from skerry.api.pods.defaults import default_pod_template
 from skerry.api.pods.validation import validate_pod_template
-from skerry.api.registry import Column, Kind, Object
+from skerry.api.registry import Column, Kind, Object, ScalePaths
 from skerry.api.selectors import matches, validate_selector
 from skerry.machinery.fielderrors import forbidden, invalid, required
 
@@ -130,7 +130,8 @@ DEPLOYMENT: Final = Kind(
     ),
     short_names=("deploy",),
     categories=("all",),
-    subresources=("status",),
+    subresources=("scale", "status"),
+    scale=ScalePaths(),
     default=_default_deployment,
     validate=_validate_deployment,
 )
@@ -152,7 +153,8 @@ REPLICA_SET: Final = Kind(
     ),
     short_names=("rs",),
     categories=("all",),
-    subresources=("status",),
+    subresources=("scale", "status"),
+    scale=ScalePaths(),
     default=_default_replica_set,
     validate=_workload,
 )

@@ -11,6 +11,7 @@ from skerry.api.checks import Errors, one_of
 from skerry.api.filling import branch, fill
 from skerry.api.quantities import canonical_quantities, validate_quantity
 from skerry.api.registry import Column, Kind, Object
+from skerry.api.wellknown import LOCAL_CLASS
 from skerry.machinery.fielderrors import forbidden, not_supported, required
 
 _MODES: Final = {
@@ -28,6 +29,9 @@ _IMMUTABLE: Final = (
 def _default(claim: Object) -> None:
     own = branch(claim, "spec")
     fill(own, volumeMode="Filesystem")
+    # An empty text is a wish: no class. A bound claim keeps what it has.
+    if own.get("storageClassName") is None and not own.get("volumeName"):
+        own["storageClassName"] = LOCAL_CLASS
     canonical_quantities(own.get("resources"), "limits", "requests")
     fill(branch(claim, "status"), phase="Pending")
 
@@ -69,7 +73,12 @@ def _update(own: Mapping[str, Any], old: Object) -> Errors:
 def _access_modes(claim: Object, _now: datetime) -> str:
     if not spec(claim).get("volumeName"):
         return ""
-    return ",".join(short for mode, short in _MODES.items() if mode in (status(claim).get("accessModes") or []))
+    return short_modes(status(claim).get("accessModes"))
+
+
+def short_modes(modes: Any) -> str:
+    """Write access modes as tables do."""
+    return ",".join(short for mode, short in _MODES.items() if mode in (modes or []))
 
 
 def _phase(claim: Object, _now: datetime) -> str:

@@ -157,7 +157,7 @@ POD: Final = Kind(
     columns=POD_COLUMNS,
     short_names=("po",),
     categories=("all",),
-    subresources=("attach", "binding", "exec", "log", "portforward", "status"),
+    subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
     default=default_pod,
     validate=validate_pod,
 )

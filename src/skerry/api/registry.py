@@ -36,6 +36,18 @@ class Column:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class ScalePaths:
+    """Where the parts of `autoscaling/v1 Scale` stand in an object that has the sub-resource `scale`.
+
+    The selector is a LabelSelector, or its text as custom resources have it; None for a kind that names no pods.
+    """
+
+    replicas: Sequence[str] = ("spec", "replicas")
+    status_replicas: Sequence[str] = ("status", "replicas")
+    selector: Sequence[str] | None = ("spec", "selector")
+
+
 def _nothing(_: Object) -> None:
     return None
 
@@ -59,6 +71,7 @@ class Kind:
     categories: Sequence[str] = ()
     verbs: Sequence[str] = ALL_VERBS
     subresources: Sequence[str] = ()  # "status", "log", "binding"
+    scale: ScalePaths | None = None  # with "scale" among the sub-resources
     default: Callable[[Object], None] = _nothing
     validate: Callable[[Object, Object | None], list[FieldError]] = _valid
     name_rule: NameRule = is_dns1123_subdomain
@@ -67,6 +80,8 @@ class Kind:
     stored_as: tuple[str, str] | None = None  # (group, plural)
     to_storage: Callable[[Object], Object] | None = None
     from_storage: Callable[[Object], Object] | None = None
+    # What such an object owns stays when a client deletes it and says nothing of that (jobs, for old clients' sake).
+    orphans: bool = False
     # An open kind keeps unknown fields without complaint (status of InferenceService has preserve-unknown-fields).
     open_fields: Sequence[str] = ()
     # What a kind has that a CustomResourceDefinition made.
@@ -98,6 +113,11 @@ class Kind:
     def built_in(self) -> bool:
         """Kubernetes' own kinds; all others are custom resources on a cluster, which take no strategic patches."""
         return self.custom is None and ("." not in self.group or self.group.endswith(".k8s.io"))
+
+    @property
+    def stored(self) -> bool:
+        """Tell stored objects from kinds that are only asked: metrics and reviews have no history to watch."""
+        return "watch" in self.verbs
 
     @property
     def has_status(self) -> bool:

@@ -263,10 +263,7 @@ _IGNORED: Final = {
     "timeout": "it only has a meaning with Knative; a Route has the annotation haproxy.router.openshift.io/timeout",
     "logger": "requests are not logged yet",
     "batcher": "requests are not gathered yet",
-    "autoScaling": "there is no autoscaler yet",
-    "scaleMetric": "there is no autoscaler yet",
-    "scaleMetricType": "there is no autoscaler yet",
-    "scaleTarget": "there is no autoscaler yet",
+    "scaleMetricType": "KServe does not read it; a target in autoScaling.metrics has a type",
     "workerSpec": "models are not spread over machines",
     "storageContainerName": "there are no ClusterStorageContainers",
 }
@@ -283,8 +280,10 @@ def warn_inference_service(new: Object, _old: Object | None) -> list[str]:
         path = f"spec.{component}"
         warnings += [f"{path}.{field} is ignored: {why}" for field, why in _IGNORED.items() if part.get(field)]
         least, most = part.get("minReplicas"), part.get("maxReplicas") or 0
-        if most > max(1 if least is None else least, 1):
-            warnings.append(f"{path}.maxReplicas is ignored: there is no autoscaler yet, minReplicas pods are run")
+        if most > max(1 if least is None else least, 1) and _scaler(new) == "none":
+            text = f"{path}.maxReplicas is ignored: the annotation {AUTOSCALER_CLASS_ANNOTATION} is none"
+            warnings.append(text)
+        warnings += _without_effect(f"{path}.autoScaling", part.get("autoScaling"))
         if least == 0 and _scaler(new) != "none":
             text = f"{path}.minReplicas 0 means 1, unless the annotation {AUTOSCALER_CLASS_ANNOTATION} is none"
             warnings.append(text)
@@ -294,6 +293,18 @@ def warn_inference_service(new: Object, _old: Object | None) -> list[str]:
     if spec.get("canary"):
         warnings.append("spec.canary is ignored: there is one version of a model at a time")
     return warnings
+
+
+def _without_effect(path: str, scaling: object) -> Iterator[str]:
+    """Name what of `autoScaling` KServe's HPA does not take."""
+    if not isinstance(scaling, dict):
+        return
+    if scaling.get("behavior"):
+        yield f"{path}.behavior is ignored, as KServe does without KEDA"
+    for place, metric in enumerate(scaling.get("metrics") or []):
+        kind = metric.get("type") if isinstance(metric, dict) else None
+        if kind != "Resource":
+            yield f"{path}.metrics[{place}] is ignored: only the type Resource is measured, not {kind}"
 
 
 def warn_serving_runtime(new: Object, _old: Object | None) -> list[str]:

@@ -50,3 +50,8 @@ MODEL_MOUNT_PATH: Final = "/mnt/models"
 PROMETHEUS_SCRAPE_ANNOTATION: Final = "prometheus.io/scrape"
 PROMETHEUS_PORT_ANNOTATION: Final = "prometheus.io/port"
 PROMETHEUS_PATH_ANNOTATION: Final = "prometheus.io/path"
+
+# Volume claims are directories on this machine; the finalizer is the node's, which removes them.
+LOCAL_CLASS: Final = "skerry-local"
+LOCAL_PROVISIONER: Final = "skerry.dev/local"
+LOCAL_DATA_FINALIZER: Final = "skerry.dev/local-data"

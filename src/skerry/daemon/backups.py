@@ -44,7 +44,15 @@ from skerry.kit.clock import timestamp
 
 _FORMAT: Final = 1
 _MEMBER_LIMIT: Final = 8 << 30  # no member may claim more
-_PKI: Final = ("ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver.json", "admin.token")
+_PKI: Final = (
+    "ca.crt",
+    "ca.key",
+    "apiserver.crt",
+    "apiserver.key",
+    "apiserver.json",
+    "admin.token",
+    "service-account.keys",
+)
 
 _NOT_WHOLE: Final = (
     tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, sqlite3.Error, msgspec.MsgspecError

@@ -226,7 +226,7 @@ def issue_client(pki: Pki, user: str, groups: Sequence[str], days: int, now: dat
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    authority, authority_key = _authority(pki, now)
+    authority, authority_key = _authority(pki)
     key = ec.generate_private_key(ec.SECP256R1())
     parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])

@@ -8,7 +8,7 @@ when a client can use what they say.
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,6 @@ from skerry.cluster.apiserver.access import bootstrap, keys
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
 from skerry.cluster.apiserver.documents import KUBERNETES_VERSION
-from skerry.cluster.apiserver.podapi import ReadLogs
-from skerry.cluster.apiserver.podstreams import LateNode
 from skerry.cluster.apiserver.transport import InProcessTransport
 from skerry.cluster.controllers.route import assign_host
 from skerry.cluster.gateway.process import GatewayFailed, GatewayProcess
@@ -45,6 +43,7 @@ from skerry.daemon.health import note_start
 from skerry.daemon.https import HttpsServer, PortBusy, bind
 from skerry.daemon.lock import DaemonFacts
 from skerry.daemon.manifests import ManifestApplier
+from skerry.daemon.node_seams import NodeSeams
 from skerry.daemon.paths import Paths
 from skerry.daemon.reserve import Reserve
 from skerry.daemon.stores import StoreRoom
@@ -55,7 +54,6 @@ from skerry.kit import files
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.log import logger
 from skerry.kit.processes import identify
-from skerry.machinery import status
 from skerry.reconcile import Caches, Manager
 
 log = logger(__name__)
@@ -113,15 +111,14 @@ class Platform:
     def _build(
         self, store: Store, pki: certificates.Pki, listening: socket.socket, gateway: GatewayProcess
     ) -> "_Rooms":
-        node_logs, node_streams = _NodeLogs(), LateNode()
-        app = self._api_server(store, pki, node_logs, node_streams)
+        seams = NodeSeams()
+        app = self._api_server(store, pki, seams)
         server = HttpsServer(app, listening, pki.server_certificate, pki.server_key, pki.ca_certificate)
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
         manager = Manager(caches, self._clock)
-        node = self._node(client, caches, node_logs, server.port)
-        node_streams.node = node.streams
+        node = self._node(client, caches, seams, server.port)
         self._add_controllers(manager, client, gateway)
         return _Rooms(store, client, server, app.registry, transport, manager, node, gateway)
 
@@ -130,9 +127,7 @@ class Platform:
             files.private_directory(directory)
         self._reserve.keep()
 
-    def _api_server(
-        self, store: Store, pki: certificates.Pki, node_logs: "_NodeLogs", node_streams: LateNode
-    ) -> ApiServer:
+    def _api_server(self, store: Store, pki: certificates.Pki, seams: NodeSeams) -> ApiServer:
         tokens = Tokens({token_hash(pki.admin_token.read_text()): ADMIN})
         apps_domain = self._config.apps_domain
 
@@ -140,9 +135,16 @@ class Platform:
             if getattr(kind, "group_resource", "") == ROUTE.group_resource and old is None:
                 assign_host(new, apps_domain)
 
-        signing = keys.load(pki.token_keys, self._clock.now())
         parts = ApiServerParts(
-            store, REGISTRY, self._clock, tokens, node_logs, hooks=(route_host,), node=node_streams, keys=signing
+            store,
+            REGISTRY,
+            self._clock,
+            tokens,
+            seams.logs,
+            hooks=(route_host,),
+            node=seams.streams,
+            keys=keys.load(pki.token_keys, self._clock.now()),
+            usage=seams.usage,
         )
         return ApiServer(parts)
 
@@ -182,7 +184,7 @@ class Platform:
             note_start(self._paths.health)
             ready(facts)
 
-    def _node(self, client: AsyncClient, caches: Caches, node_logs: "_NodeLogs", api_port: int) -> NodeAgent:
+    def _node(self, client: AsyncClient, caches: Caches, seams: NodeSeams, api_port: int) -> NodeAgent:
         registries = RegistrySettings(
             auth_files=auth_files(os.environ), insecure_hosts=frozenset(self._config.images.insecure_registries)
         )
@@ -196,7 +198,7 @@ class Platform:
             api_address=(_reachable(self._config.api_server.listen_address), api_port),
         )
         agent = NodeAgent(client, caches, self._clock, config, images)
-        node_logs.read = agent.read_logs
+        seams.fill(agent)
         return agent
 
     def _add_controllers(self, manager: Manager, client: AsyncClient, gateway: GatewayProcess) -> None:
@@ -256,18 +258,6 @@ class Platform:
             kubeconfig=str(self._paths.kubeconfig),
             apps_domain=self._config.apps_domain,
         )
-
-
-class _NodeLogs:
-    """The seam between `pods/log` and the node: filled when the node is built."""
-
-    def __init__(self) -> None:
-        self.read: ReadLogs | None = None
-
-    async def __call__(self, namespace: str, name: str, query: dict[str, str]) -> AsyncIterator[bytes]:
-        if self.read is None:
-            raise status.unavailable("the node is not started yet; try again")
-        return await self.read(namespace, name, query)
 
 
 def _client(transport: InProcessTransport) -> AsyncClient:

@@ -3,7 +3,20 @@
 Fact: k8s.io/apimachinery `pkg/util/duration` HumanDuration. Two units are shown while the small one still matters.
 """
 
+import re
 from datetime import timedelta
+from typing import Final
+
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")
+_UNITS: Final = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+    "us": timedelta(microseconds=1),
+    "µs": timedelta(microseconds=1),
+    "ns": timedelta(),
+}
 
 
 def human_duration(elapsed: timedelta | float) -> str:
@@ -33,3 +46,36 @@ def human_duration(elapsed: timedelta | float) -> str:
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def go_duration(elapsed: timedelta) -> str:
+    """Format as Go's `Duration.String` does, which is how a `metav1.Duration` travels: `15.02s`, `1m0s`, `350ms`."""
+    micros = elapsed // timedelta(microseconds=1)
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    if not micros:
+        return "0s"
+    if micros < 1000:
+        return f"{sign}{micros}µs"
+    if micros < 1_000_000:
+        return f"{sign}{_trimmed(micros, 1000)}ms"
+    minutes, rest = divmod(micros, 60_000_000)
+    seconds = f"{_trimmed(rest, 1_000_000)}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{sign}{hours}h{minutes}m{seconds}"
+    return f"{sign}{minutes}m{seconds}" if minutes else f"{sign}{seconds}"
+
+
+def parse_go_duration(text: str) -> timedelta:
+    """Read what `go_duration` writes; raises ValueError for anything else."""
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.lstrip("+-"):
+        raise ValueError(f"invalid duration {text!r}")
+    total = sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+    return -total if text.startswith("-") else total
+
+
+def _trimmed(number: int, unit: int) -> str:
+    whole, fraction = divmod(number, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -7,10 +7,12 @@ knows nothing else, so the embedded API server and a real cluster are the same t
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from lightkube import ApiError, AsyncClient
 from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import ConfigMap, Pod, Service
 from lightkube.types import PatchType
 
@@ -26,13 +28,17 @@ from skerry.operator.plan import Plan, Seen, Step, plan, plan_failure
 from skerry.operator.runtime_selection import Runtime, runtime_of
 from skerry.operator.traffic import RouteSeen
 from skerry.operator.workload import app_label, predictor_name
-from skerry.reconcile import Again, Controller, Key, Manager, Recorder
+from skerry.reconcile import Again, Change, Controller, Key, Manager, Recorder
 from skerry.reconcile.controller import owner_key
 
 log = logger(__name__)
 
 FINALIZER: Final = "inferenceservice.finalizers"
-_KINDS: Final[dict[str, Any]] = {"Deployment": Deployment, "Service": Service}
+_KINDS: Final[dict[str, Any]] = {
+    "Deployment": Deployment,
+    "HorizontalPodAutoscaler": HorizontalPodAutoscaler,
+    "Service": Service,
+}
 # Answers that mean: what we asked for is wrong. All others pass, and are tried again.
 _REFUSALS: Final = frozenset({400, 403, 422})
 
@@ -61,6 +67,7 @@ class InferenceServiceReconciler:
         self._services_served = caches.of(InferenceService)
         self._deployments = caches.of(Deployment)
         self._services = caches.of(Service)
+        self._autoscalers = caches.of(HorizontalPodAutoscaler)
         self._pods = caches.of(Pod)
         self._runtimes = caches.of(ServingRuntime)
         self._cluster_runtimes = caches.of(ClusterServingRuntime, optional=True)
@@ -74,6 +81,7 @@ class InferenceServiceReconciler:
         controller.watch(self._services_served)
         controller.watch(self._deployments, owner_key("InferenceService"))
         controller.watch(self._services, owner_key("InferenceService"))
+        self._autoscalers.listen(partial(_autoscaler_changed, controller))
         controller.watch(self._pods, _by_label)
         controller.watch(self._runtimes, self._by_runtime)
         controller.watch(self._cluster_runtimes, self._by_runtime)
@@ -137,6 +145,7 @@ class InferenceServiceReconciler:
             runtimes=[runtime_of(item) for item in self._all_runtimes()],
             deployment=self._deployments.get(key.namespace, name),
             service=self._services.get(key.namespace, name),
+            autoscaler=self._autoscalers.get(key.namespace, name),
             pods=[
                 pod
                 for pod in self._pods.in_namespace(key.namespace)
@@ -217,6 +226,14 @@ class InferenceServiceReconciler:
             for isvc in self._services_served
             if isvc.metadata is not None
         ]
+
+
+def _autoscaler_changed(controller: Controller, change: Change[HorizontalPodAutoscaler]) -> None:
+    """Wake for what somebody wants of an autoscaler; its status, which changes with every load, concerns nobody."""
+    old, new = (item.metadata if item is not None else None for item in (change.old, change.new))
+    if old is None or new is None or old.generation != new.generation or old.annotations != new.annotations:
+        for key in owner_key("InferenceService")(change.object):
+            controller.wake(key)
 
 
 def _by_label(pod: Pod) -> list[Key]:

@@ -1,6 +1,6 @@
 """The plan for one InferenceService: from what is seen to what should be done, without doing anything.
 
-    runtime_selection → model_source → pod_template → workload → traffic → status
+    runtime_selection → model_source → pod_template → workload → autoscaler → traffic → status
 
 Each step either returns its part or raises `Refused`; a refusal leaves existing objects alone and ends in the status.
 """
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import Pod, Service
 
 from skerry.api.serving_admission import (
@@ -25,6 +26,7 @@ from skerry.api.serving_admission import (
 from skerry.api.serving_types import InferenceService, InferenceServiceStatus, PredictorSpec, ServiceCondition
 from skerry.api.wellknown import DEPLOYMENT_MODE_ANNOTATION
 from skerry.machinery.merge import merge_diff
+from skerry.operator.autoscaler import autoscaler, scaler_of
 from skerry.operator.config import Config
 from skerry.operator.events import ConfigInvalid, EventNote, Failure, Finding, Refused, refused
 from skerry.operator.model_source import ServerVersion, sources_of
@@ -47,13 +49,14 @@ from skerry.operator.workload import (
     ComponentMeta,
     component_meta,
     deployment,
+    metadata,
     predictor_name,
     replicas_to_set,
     service,
 )
 
 Json = dict[str, Any]
-Target = Literal["Deployment", "Service"]
+Target = Literal["Deployment", "HorizontalPodAutoscaler", "Service"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Seen:
     runtimes: Sequence[Runtime]
     deployment: Deployment | None
     service: Service | None
+    autoscaler: HorizontalPodAutoscaler | None
     pods: Sequence[Pod]
     route: RouteSeen | None
     server: ServerVersion
@@ -179,6 +183,7 @@ def _plan_stop(seen: Seen, mode: str, now: datetime) -> Plan:
         steps.append(Step("delete", "Deployment", predictor_name(seen.meta.name or "")))
     if seen.service is not None and _controlled(seen, seen.service.metadata):
         steps.append(Step("delete", "Service", predictor_name(seen.meta.name or "")))
+    steps += _without_autoscaler(seen)
     new = stopped_status(old, mode, seen.meta.generation, now)
     return Plan(tuple(steps), status_patch(old, new), tuple(events_between(seen.meta.name or "", old, new, ())))
 
@@ -211,6 +216,7 @@ def _wanted(seen: Seen, isvc: InferenceService, config: Config, mode: str) -> _W
     steps = (
         *_service_steps(seen, component, rendered),
         *_deployment_steps(seen, component, predictor, deployment(component, predictor, pod)),
+        *_autoscaler_steps(seen, component, predictor),
     )
     reached = traffic(meta.name or "", meta.namespace or "", meta.labels or {}, _as_it_is(seen, rendered), seen.route)
     return _Wanted(runtime, steps, reached)
@@ -262,6 +268,24 @@ def _service_steps(seen: Seen, component: ComponentMeta, rendered: Json) -> list
     _check_control(seen, existing.metadata, f"Service {component.name}")
     patch = change(msgspec.to_builtins(existing), owned)
     return [Step("patch", "Service", component.name, patch)] if patch else []
+
+
+def _autoscaler_steps(seen: Seen, component: ComponentMeta, predictor: PredictorSpec) -> list[Step]:
+    if scaler_of(seen.meta) != "hpa":
+        return _without_autoscaler(seen)
+    rendered = autoscaler(metadata(component, component.annotations), predictor)
+    existing = seen.autoscaler
+    if existing is None:
+        return [Step("create", "HorizontalPodAutoscaler", component.name, with_record(rendered))]
+    _check_control(seen, existing.metadata, f"HorizontalPodAutoscaler {component.name}")
+    patch = change(msgspec.to_builtins(existing), rendered)
+    return [Step("patch", "HorizontalPodAutoscaler", component.name, patch)] if patch else []
+
+
+def _without_autoscaler(seen: Seen) -> list[Step]:
+    if seen.autoscaler is None or not _controlled(seen, seen.autoscaler.metadata):
+        return []
+    return [Step("delete", "HorizontalPodAutoscaler", predictor_name(seen.meta.name or ""))]
 
 
 def _as_it_is(seen: Seen, rendered: Json) -> Json:

@@ -3,9 +3,8 @@
 Both are rendered as JSON values and brought to the cluster by `ownership`, which changes an existing object only where
 we own it.
 
-Replicas are not part of the rendering. `kubectl scale` belongs to the user, except that `autoscalerClass: none` with
-`minReplicas` is an exact wish, and otherwise `minReplicas` and `maxReplicas` are bounds: there is no autoscaler that
-would keep them, so they are kept here.
+Replicas are not part of the rendering: they belong to the autoscaler or to `kubectl scale`. A new Deployment begins
+with `minReplicas`, so that nobody waits for the autoscaler; with `autoscalerClass: none` that is an exact wish.
 """
 
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from skerry.api.wellknown import (
     HEADLESS,
     INFERENCESERVICE_LABEL,
 )
+from skerry.operator.autoscaler import scaler_of
 from skerry.operator.model_source import ModelSource
 from skerry.operator.pod_template import DEFAULT_PORT, main_container
 
@@ -125,7 +125,7 @@ def deployment(component: ComponentMeta, predictor: PredictorSpec, pod: Json) ->
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(component, component.annotations),
+        "metadata": metadata(component, component.annotations),
         "spec": {
             "selector": {"matchLabels": component.selector},
             "template": {
@@ -137,7 +137,8 @@ def deployment(component: ComponentMeta, predictor: PredictorSpec, pod: Json) ->
     }
 
 
-def _metadata(component: ComponentMeta, annotations: Mapping[str, str]) -> Json:
+def metadata(component: ComponentMeta, annotations: Mapping[str, str]) -> Json:
+    """Render the metadata that all objects of a predictor share."""
     return {
         "name": component.name,
         "namespace": component.namespace,
@@ -167,7 +168,7 @@ def service(component: ComponentMeta, pod: Json, *, headless: bool) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(component, {**component.annotations, **certificate}),
+        "metadata": metadata(component, {**component.annotations, **certificate}),
         "spec": spec,
     }
 
@@ -193,15 +194,9 @@ def _is_grpc(name: str) -> bool:
 
 def replicas_to_set(meta: ObjectMeta, predictor: PredictorSpec, current: int | None) -> int | None:
     """Return the replicas to write, None to leave them alone; `current` is None for a Deployment that is not there."""
-    scaler = (meta.annotations or {}).get(AUTOSCALER_CLASS_ANNOTATION, "hpa")
-    least, most = predictor.minReplicas, predictor.maxReplicas or 0
+    scaler, least = scaler_of(meta), predictor.minReplicas
     if scaler == "none":
         return least if least is not None and least != current else None
-    if scaler == "external":
+    if scaler == "external" or current is not None or least is None:
         return None
-    bound = max(1, least or 1)
-    if current is None:
-        return bound if least is not None else None
-    # Zero was somebody's wish: Kubernetes' own autoscaler leaves it alone too.
-    wanted = current if current == 0 else max(bound, min(current, max(most, bound) if most else current))
-    return wanted if wanted != current else None
+    return max(1, least)

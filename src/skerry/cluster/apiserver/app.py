@@ -29,13 +29,17 @@ from skerry.cluster.apiserver.custom.definitions import Definitions
 from skerry.cluster.apiserver.custom.scale import CustomScale
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
+from skerry.cluster.apiserver.eviction import EvictionApi
+from skerry.cluster.apiserver.metricsapi import MetricsApi, NoUsage, Usage
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.podstreams import LateNode, NodeStreams, PodStreams, not_upgraded
 from skerry.cluster.apiserver.reading import Reader
 from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, text_reply, with_warnings
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
+from skerry.cluster.apiserver.scale import ScaleApi
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
+from skerry.cluster.apiserver.volumesapi import VolumesApi
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
 from skerry.cluster.store import Store, StoreFailed, StoreFull
@@ -63,6 +67,7 @@ class ApiServerParts:
     hooks: Sequence[Hook] = ()
     node: NodeStreams = field(default_factory=LateNode)
     keys: SigningKeys = field(default_factory=SigningKeys.temporary)
+    usage: Usage = field(default_factory=NoUsage)
 
 
 class ApiServer:
@@ -87,17 +92,20 @@ class ApiServer:
         )
         self._writer = Writer(parts.store, self._reader, Admission(now, hooks), turns, Guard(authorizer))
         self._deleter = Deleter(parts.store, self._reader, now, turns)
-        pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
-        scale = CustomScale(self._reader, self._writer, turns)
         tokens = TokenApi(self._reader, accounts, authenticator)
-        self._handlers = Handlers(
-            pods.handlers(),
-            PodStreams(self._reader, parts.node).handlers(),
-            self._definitions.handlers(self._writer, self._deleter),
-            scale.handlers(),
-            tokens.handlers(),
-            ReviewApi(authorizer).handlers(),
+        own = (
+            PodApi(parts.store, self._reader, now, turns, parts.read_logs),
+            PodStreams(self._reader, parts.node),
+            ScaleApi(self._reader, self._writer, now),
+            CustomScale(self._reader, self._writer, turns),
+            EvictionApi(self._reader, self._writer, self._deleter, now),
+            MetricsApi(self._reader, parts.usage, now),
+            VolumesApi(self._reader, now),
+            tokens,
+            ReviewApi(authorizer),
         )
+        definitions = self._definitions.handlers(self._writer, self._deleter)
+        self._handlers = Handlers(definitions, *(each.handlers() for each in own))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

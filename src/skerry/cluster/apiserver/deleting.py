@@ -65,6 +65,11 @@ class Deleter:
             return json_reply(printing.one(target.kind, item, output, self._now()), media_type=output.media_type)
         return json_reply(_success(target.kind, item))
 
+    async def delete_as(self, target: Target, sent: Object, *, dry_run: bool) -> None:
+        """Delete with options that came inside another object, an eviction's."""
+        options = parsed_options(sent)
+        await self._delete(target, options, dry_run=dry_run or bool(options.dryRun))
+
     async def delete_collection(self, request: Request, target: Target) -> Reply:
         kind, options, output = target.kind, _options(request), printing.output_of(request)
         selection = selection_of(request, kind)
@@ -117,7 +122,7 @@ def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Ob
     """Return the object marked for deletion, or None when it can go at once."""
     meta = dict(old["metadata"])
     grace = _grace(kind, old, options)
-    finalizers = _finalizers(meta.get("finalizers") or [], options)
+    finalizers = _finalizers(kind, meta.get("finalizers") or [], options)
     if finalizers:
         meta["finalizers"] = finalizers
     else:
@@ -153,10 +158,12 @@ def _grace(kind: Kind, old: Object, options: DeleteOptions) -> int:
     return grace
 
 
-def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
+def _finalizers(kind: Kind, present: list[str], options: DeleteOptions) -> list[str]:
     policy = options.propagationPolicy
     if policy is None and options.orphanDependents is not None:
         policy = "Orphan" if options.orphanDependents else "Background"
+    if policy is None and kind.orphans and "foregroundDeletion" not in present:
+        policy = "Orphan"
     if policy is None:
         return present
     kept = [name for name in present if name not in {"orphan", "foregroundDeletion"}]
@@ -176,6 +183,11 @@ def _options(request: Request) -> DeleteOptions:
     for name in ("propagationPolicy", "orphanDependents"):
         if name in request.query:
             body.setdefault(name, request.flag(name) if name == "orphanDependents" else request.query[name])
+    return parsed_options(body)
+
+
+def parsed_options(body: Object) -> DeleteOptions:
+    """Read `DeleteOptions`; raises a 400 or 422 for what they cannot be."""
     try:
         options = msgspec.convert(body, DeleteOptions)
     except msgspec.ValidationError as error:

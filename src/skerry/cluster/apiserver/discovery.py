@@ -25,20 +25,21 @@ Document = dict[str, Any]
 AGGREGATED_VERSIONS: Final = ("v2", "v2beta1")
 
 _STATUS_VERBS: Final = ["get", "patch", "update"]
-# Sub-resources that answer with another kind than their parent, or take other verbs than a status does.
+# Sub-resources that answer with another kind than their parent, or take other verbs than a status does. The kind is
+# `Kind` of the parent's group, or `group/version/Kind` where clients must be told.
 _SUBRESOURCES: Final[dict[str, tuple[list[str], str | None]]] = {
     "attach": (["create", "get"], "PodAttachOptions"),
     "binding": (["create"], "Binding"),
+    "eviction": (["create"], "policy/v1/Eviction"),
     "exec": (["create", "get"], "PodExecOptions"),
     "finalize": (["update"], None),
     "log": (["get"], None),
     "portforward": (["create", "get"], "PodPortForwardOptions"),
-    "scale": (_STATUS_VERBS, "Scale"),
+    "scale": (_STATUS_VERBS, "autoscaling/v1/Scale"),
     "status": (_STATUS_VERBS, None),
-    "token": (["create"], "TokenRequest"),
+    "token": (["create"], "authentication.k8s.io/v1/TokenRequest"),
 }
 # Answers of another group than the resource that they belong to.
-_FOREIGN: Final = {"TokenRequest": {"group": "authentication.k8s.io", "version": "v1"}}
 
 
 class Discovery:
@@ -167,20 +168,30 @@ def _resource(kind: Kind) -> Document:
         resource["shortNames"] = list(kind.short_names)
     if kind.categories:
         resource["categories"] = list(kind.categories)
-    resource["storageVersionHash"] = storage_version_hash(kind)
+    if kind.stored:
+        resource["storageVersionHash"] = storage_version_hash(kind)
     return resource
 
 
 def _subresource(kind: Kind, name: str) -> Document:
-    verbs, answer = _SUBRESOURCES.get(name, (_STATUS_VERBS, None))
+    verbs, _ = _SUBRESOURCES.get(name, (_STATUS_VERBS, None))
+    answer = _answer(kind, name)
+    foreign = {"group": answer["group"], "version": answer["version"]} if answer["group"] != kind.group else {}
     return {
         "name": f"{kind.plural}/{name}",
         "singularName": "",
         "namespaced": kind.namespaced,
-        **_FOREIGN.get(answer or "", {}),
-        "kind": answer or kind.kind,
+        **foreign,
+        "kind": answer["kind"],
         "verbs": verbs,
     }
+
+
+def _answer(kind: Kind, subresource: str) -> Document:
+    """Return group, version and kind of what a sub-resource answers with."""
+    _, answer = _SUBRESOURCES.get(subresource, (_STATUS_VERBS, None))
+    group, version, name = (answer or "").split("/") if answer and "/" in answer else (kind.group, kind.version, answer)
+    return {"group": group, "version": version, "kind": name or kind.kind}
 
 
 def storage_version_hash(kind: Kind) -> str:
@@ -217,7 +228,7 @@ def aggregated(registry: Registry, form: str, *, legacy: bool) -> Document:
 def _aggregated_resource(kind: Kind) -> Document:
     resource: Document = {
         "resource": kind.plural,
-        "responseKind": _response_kind(kind, kind.kind),
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": sorted(kind.verbs),
@@ -230,19 +241,9 @@ def _aggregated_resource(kind: Kind) -> Document:
         resource["subresources"] = [
             {
                 "subresource": name,
-                "responseKind": _subresource_kind(kind, name),
+                "responseKind": _answer(kind, name),
                 "verbs": _subresource(kind, name)["verbs"],
             }
             for name in sorted(kind.subresources)
         ]
     return resource
-
-
-def _subresource_kind(kind: Kind, name: str) -> Document:
-    if name == "scale":
-        return {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-    return _response_kind(kind, _subresource(kind, name)["kind"])
-
-
-def _response_kind(kind: Kind, name: str) -> Document:
-    return {"group": kind.group, "version": kind.version, **_FOREIGN.get(name, {}), "kind": name}

@@ -18,7 +18,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from skerry.cluster.apiserver.protobuf_tables import access, apps, core, discovery, events, meta, nodes, pods, volumes
+from skerry.cluster.apiserver.protobuf_tables import (
+    access,
+    apps,
+    autoscaling,
+    batch,
+    core,
+    discovery,
+    events,
+    meta,
+    nodes,
+    pods,
+    volumes,
+)
 
 _TABLES: Final[Mapping[str, str]] = {
     **meta.MESSAGES,
@@ -27,6 +39,8 @@ _TABLES: Final[Mapping[str, str]] = {
     **volumes.MESSAGES,
     **nodes.MESSAGES,
     **apps.MESSAGES,
+    **batch.MESSAGES,
+    **autoscaling.MESSAGES,
     **discovery.MESSAGES,
     **events.MESSAGES,
     **access.MESSAGES,
@@ -53,6 +67,11 @@ KINDS: Final[Mapping[tuple[str, str], str]] = {
     },
     ("apps/v1", "Deployment"): "Deployment",
     ("apps/v1", "ReplicaSet"): "ReplicaSet",
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): "autoscaling.v1.HorizontalPodAutoscaler",
+    ("autoscaling/v1", "Scale"): "Scale",
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): "HorizontalPodAutoscaler",
+    ("batch/v1", "Job"): "Job",
+    ("policy/v1", "Eviction"): "Eviction",
     ("discovery.k8s.io/v1", "EndpointSlice"): "EndpointSlice",
     ("events.k8s.io/v1", "Event"): "events.Event",
     **{

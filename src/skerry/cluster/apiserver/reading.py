@@ -59,6 +59,16 @@ class Reader:
         data = self._store.get(key_of(target))
         return None if data is None else shown(target.kind, msgspec.json.decode(data))
 
+    @property
+    def version(self) -> int:
+        """The version of the store."""
+        return self._store.version
+
+    def all_of(self, kind: Kind, namespace: str | None) -> list[Object]:
+        """Return all objects of a kind, for what is made of them."""
+        page = self._store.list_objects(kind.storage_key, namespace)
+        return [shown(kind, msgspec.json.decode(data)) for data in page.items]
+
     def get(self, request: Request, target: Target) -> Reply:
         output = printing.output_of(request)
         data = self._store.get(key_of(target))

@@ -1,5 +1,6 @@
 """create, update and patch, server-side apply among the patches."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -95,7 +96,7 @@ class Writer:
         kind, options = target.kind, write_options(request)
         output = printing.output_of(request)
         if request.content_type == APPLY_PATCH:
-            return await self._apply(request, target, options, output)
+            return await self.apply(request, target, options, output, configuration_of(request))
         for _ in range(_ATTEMPTS):
             async with self._turns.of(key_of(target)):
                 old = self._reader.fetch(target)
@@ -107,9 +108,20 @@ class Writer:
                     return await self._replace(target, old, new, options, output)
         raise status.conflict(kind.group_resource, target.name or "")
 
-    async def _apply(self, request: Request, target: Target, options: WriteOptions, output: Output) -> Reply:
+    async def rewrite(self, target: Target, options: WriteOptions, change: Callable[[Object], Object]) -> Object:
+        """Write what `change` makes of what is stored now; made again when somebody else writes in between."""
+        for _ in range(_ATTEMPTS):
+            async with self._turns.of(key_of(target)):
+                old = self._reader.fetch(target)
+                new = change(_copied(old))
+                with suppress(Conflict):
+                    return _object(await self._replace(target, old, new, options, Output()))
+        raise status.conflict(target.kind.group_resource, target.name or "")
+
+    async def apply(
+        self, request: Request, target: Target, options: WriteOptions, output: Output, config: Object
+    ) -> Reply:
         """Merge a configuration into what is stored now, or create what is missing."""
-        config = configuration_of(request)
         for _ in range(_ATTEMPTS):
             async with self._turns.of(key_of(target)):
                 with suppress(AlreadyExists, Conflict):
@@ -241,6 +253,11 @@ def _stored(kind: Kind, item: Object) -> Object:
 
 def _encoded(kind: Kind, item: Object) -> bytes:
     return msgspec.json.encode(_stored(kind, item))
+
+
+def _object(reply: Reply) -> Object:
+    item: Object = msgspec.json.decode(reply.body)
+    return item
 
 
 def _copied(item: Object) -> Object:

@@ -2,6 +2,8 @@
 
     deployment/          Deployment → ReplicaSets, roll-outs
     replicaset           ReplicaSet → Pods
+    autoscaling/         what pods use → replicas
+    job/                 Job → Pods that run once
     scheduling/          Pod → node
     backends, endpointslice, endpoints   Service + Pods → addresses
     route                host names and who may have them
@@ -20,6 +22,7 @@ meet only through objects in the API, so any of them can stop anywhere and go on
 from lightkube import AsyncClient
 
 from skerry.cluster.controllers.account_token import AccountTokenController
+from skerry.cluster.controllers.autoscaling import AutoscalerController
 from skerry.cluster.controllers.cluster_role import ClusterRoleController
 from skerry.cluster.controllers.custom_kinds import CustomKinds
 from skerry.cluster.controllers.definition_cleanup import DefinitionCleanup
@@ -28,6 +31,7 @@ from skerry.cluster.controllers.endpoints import EndpointsController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
 from skerry.cluster.controllers.event_ttl import EventTtlController
 from skerry.cluster.controllers.garbage_collector import GarbageCollector
+from skerry.cluster.controllers.job import JobController
 from skerry.cluster.controllers.namespace import NamespaceController
 from skerry.cluster.controllers.pvc import VolumeClaimController
 from skerry.cluster.controllers.replicaset import ReplicaSetController
@@ -45,6 +49,8 @@ def add_all(manager: Manager, client: AsyncClient, clock: Clock, settings: Contr
     custom = CustomKinds(manager)
     DeploymentController(manager, client, clock)
     ReplicaSetController(manager, client, clock)
+    JobController(manager, client, clock)
+    AutoscalerController(manager, client, clock)
     Scheduler(manager, client, clock)
     EndpointSliceController(manager, client, clock)
     EndpointsController(manager, client, clock)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from lightkube.core.resource import GlobalResource
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
+from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import (
     ConfigMap,
     Endpoints,
@@ -34,6 +36,8 @@ OWNED_KINDS: Final[tuple[Resource, ...]] = (
     Pod,
     ReplicaSet,
     Deployment,
+    Job,
+    HorizontalPodAutoscaler,
     Service,
     EndpointSlice,
     Endpoints,

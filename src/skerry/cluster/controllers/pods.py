@@ -50,3 +50,13 @@ def restarts(pod: Pod) -> int:
     """Return the restart count of the pod's busiest container."""
     statuses = (pod.status.containerStatuses if pod.status else None) or []
     return max((status.restartCount for status in statuses), default=0)
+
+
+def all_restarts(pod: Pod) -> int:
+    """Return how often the containers of the pod were restarted, together."""
+    status = pod.status
+    found = [
+        *((status.containerStatuses if status else None) or []),
+        *((status.initContainerStatuses if status else None) or []),
+    ]
+    return sum(each.restartCount for each in found)

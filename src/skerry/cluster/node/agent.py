@@ -25,6 +25,7 @@ from lightkube.resources.core_v1 import ConfigMap, Node, PersistentVolumeClaim, 
 from skerry.cluster.node import hardening, node_object
 from skerry.cluster.node.addresses import Addresses
 from skerry.cluster.node.cgroups import Cgroups
+from skerry.cluster.node.claims import ClaimData
 from skerry.cluster.node.container_start import Starter
 from skerry.cluster.node.containers import Container, find
 from skerry.cluster.node.context import NodeContext
@@ -37,6 +38,7 @@ from skerry.cluster.node.pod_users import PodUsers
 from skerry.cluster.node.pod_worker import PodWorker
 from skerry.cluster.node.reporting import Reporter
 from skerry.cluster.node.runtime import Settings
+from skerry.cluster.node.usage import Measured, Meters, Running, UsageMeter, of_machine, of_processes
 from skerry.cluster.node.volumes import ImageProvider
 from skerry.kit.clock import Clock
 from skerry.kit.log import logger
@@ -101,6 +103,9 @@ class NodeAgent:
         self._done: set[str] = set()  # finished with, and still seen until the API has removed them
         self._changes: asyncio.Queue[Change[Pod]] = asyncio.Queue()
         self._stopping = False
+        self._claim_data = ClaimData(client, self._claims, self._directories)
+        self._cgroups = Cgroups([])  # until the machine has been looked at
+        self.usage = UsageMeter(clock, config.name, self._containers_running, Meters(self._measured, of_machine))
         self._reader = LogReader(config.log, self._pods.get, self._running, clock)
         self.streams = PodStreams(self._directories, self._running_container)
         self._pods.listen(self._changes.put_nowait)
@@ -121,6 +126,8 @@ class NodeAgent:
             group.create_task(self._report.run())
             group.create_task(node.run())
             group.create_task(self._renew_tokens())
+            group.create_task(self._claim_data.run())
+            group.create_task(self.usage.run(self._config.settings.usage_seconds))
             self._begin_all(group, context, records)
             holders = frozenset(self._workers)
             group.create_task(self._images.release_all_but(holders))
@@ -162,7 +169,7 @@ class NodeAgent:
         why = hardening.why_no_pod_users()
         if why and os.geteuid() == 0:
             log.warning("pods run as root without capabilities", why=why)
-        cgroups = Cgroups.detect()
+        cgroups = self._cgroups = Cgroups.detect()
         log.info("node prepared", isolation=isolation.kind, limits=sorted(cgroups.controllers), found=len(records))
         machine = node_object.look(self._config.state, self._config.most_pods)
         context = NodeContext(
@@ -265,6 +272,18 @@ class NodeAgent:
     def _running_container(self, uid: str, container: str) -> tuple[Container, int] | None:
         worker = self._workers.get(uid)
         return worker.running(container) if worker is not None else None
+
+    def _containers_running(self) -> list[Running]:
+        return [running for worker in self._workers.values() for running in worker.containers_running()]
+
+    def _measured(self, running: Running) -> Measured | None:
+        cpu, memory = self._cgroups.usage(running.group)
+        if cpu is not None and memory is not None:
+            return Measured(cpu, memory)
+        found = of_processes(running.pid)
+        if found is None:
+            return None
+        return Measured(found.cpu if cpu is None else cpu, found.memory if memory is None else memory)
 
     def _pull_secrets(self, pod: Any) -> list[Mapping[str, Any]]:
         namespace = pod.metadata.namespace

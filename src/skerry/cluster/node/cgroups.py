@@ -99,6 +99,17 @@ class Cgroups:
                     enforced = enforced or file in {"memory.max", "memory.limit_in_bytes"}
         return Group(tuple(paths), enforced)
 
+    def usage(self, name: str) -> tuple[int | None, int | None]:
+        """Return nanoseconds of processors and bytes in the working set; None for what no group counts."""
+        cpu = memory = None
+        for hierarchy in self._hierarchies:
+            directory = hierarchy.directory / name
+            if cpu is None:
+                cpu = _cpu_time(directory, unified=hierarchy.unified)
+            if memory is None and "memory" in hierarchy.controllers:
+                memory = _working_set(directory, unified=hierarchy.unified)
+        return cpu, memory
+
     def kill(self, name: str) -> None:
         """Kill whatever is left in the container's groups."""
         for hierarchy in self._hierarchies:
@@ -199,6 +210,27 @@ def _legacy_writes(limits: Limits) -> Iterator[tuple[str, str, str]]:
         yield "cpu", "cpu.shares", str(max(limits.cpu_request_millis * 1024 // 1000, _LEAST_SHARES))
     if limits.processes is not None:
         yield "pids", "pids.max", str(limits.processes)
+
+
+def _cpu_time(directory: Path, *, unified: bool) -> int | None:
+    if not unified:
+        text = _read(directory / "cpuacct.usage").strip()
+        return int(text) if text else None
+    micros = _counters(directory / "cpu.stat").get("usage_usec")
+    return None if micros is None else micros * 1000
+
+
+def _working_set(directory: Path, *, unified: bool) -> int | None:
+    """Return the memory in use without file pages that nobody has looked at lately."""
+    text = _read(directory / ("memory.current" if unified else "memory.usage_in_bytes")).strip()
+    if not text:
+        return None
+    idle = _counters(directory / "memory.stat").get("inactive_file" if unified else "total_inactive_file", 0)
+    return max(0, int(text) - idle)
+
+
+def _counters(path: Path) -> dict[str, int]:
+    return {name: int(number) for name, number in (line.split() for line in _read(path).splitlines())}
 
 
 def _quota(millis: int) -> int:

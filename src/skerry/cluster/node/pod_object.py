@@ -45,6 +45,12 @@ class PodObject:
         """All containers, init containers first."""
         return [*(self._pod.spec.initContainers or []), *self._pod.spec.containers]
 
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What clients want of the pod: it changes with the spec and with a deletion, and with nothing of ours."""
+        meta = self._pod.metadata
+        return meta.generation, meta.deletionTimestamp, meta.deletionGracePeriodSeconds
+
     def update(self, pod: Pod) -> bool:
         """Take a version from the cache; False when it is not newer."""
         assert pod.metadata is not None

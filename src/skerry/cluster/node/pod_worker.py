@@ -26,6 +26,7 @@ from skerry.cluster.node.pod_object import PodObject
 from skerry.cluster.node.pod_status import container_id
 from skerry.cluster.node.pod_volumes import PodVolumes
 from skerry.cluster.node.runtime import PodState, Run, Waiting
+from skerry.cluster.node.usage import Running
 from skerry.cluster.node.volumes import ImageVolumeError, Source, VolumeError
 from skerry.kit.log import logger
 from skerry.kit.processes import boot_id
@@ -97,6 +98,16 @@ class PodWorker:
         run = self._state.of(container).current
         return (found, run.attempt) if found is not None and run is not None else None
 
+    def containers_running(self) -> list[Running]:
+        """Return what runs now, for those who measure it."""
+        found = []
+        for name, container in self._containers.items():
+            run = self._state.of(name).current
+            if run is not None and run.active:
+                group = container_start.group_name(self._object.pod, name, run.attempt)
+                found.append(Running(self.uid, name, run.attempt, container.pid, container.started_at, group))
+        return found
+
     @property
     def namespace(self) -> str:
         return self._object.namespace
@@ -127,7 +138,7 @@ class PodWorker:
         if self._refresh:
             self._refresh = False
             await self._look_again()
-        now = self._context.clock.now()
+        now, asked = self._context.clock.now(), self._object.asked
         plan = pod_plan.plan(self._object.pod, self._state, self._context.settings, now)
         finish = False
         for action in plan.actions:
@@ -136,6 +147,9 @@ class PodWorker:
             await self._finish()
             return
         written = await self._object.publish(self._state)
+        if self._object.asked != asked:
+            # The answer to our write told of a deletion before the watch did, which will have nothing new to tell.
+            self._wake.set()
         await self._wait(plan.again_at, None if written else _AGAIN_AFTER_FAILED_WRITE)
 
     async def _wait(self, until: datetime | None, at_most: float | None) -> None:

@@ -17,6 +17,7 @@ class Settings:
     longest_back_off: timedelta = timedelta(seconds=300)
     fast_probe_seconds: float = 0.05
     kill_again: timedelta = timedelta(seconds=2)
+    usage_seconds: float = 15.0  # between two readings of what containers use
     drain_seconds: float = 0.4
     """How long a ready container with ports goes on after its pod's deletion, while requests are turned elsewhere.
 
