@@ -67,6 +67,10 @@ class Kind:
     from_storage: Callable[[Object], Object] | None = None
     # An open kind keeps unknown fields without complaint (status of InferenceService has preserve-unknown-fields).
     open_fields: Sequence[str] = ()
+    # Whether metadata.generation is kept, None for kinds with a status; what of the metadata it counts beside all else.
+    generation: bool | None = None
+    generation_metadata: Sequence[str] = ()
+    deprecated: str = ""  # the warning that every request for this version of the kind gets
 
     @property
     def singular(self) -> str:
@@ -98,6 +102,10 @@ class Kind:
     @property
     def has_status(self) -> bool:
         return "status" in self.subresources
+
+    @property
+    def counts_generation(self) -> bool:
+        return self.has_status if self.generation is None else self.generation
 
 
 class Registry:

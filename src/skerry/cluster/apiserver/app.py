@@ -18,7 +18,7 @@ from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.reading import Reader
-from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
+from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply, with_warnings
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
@@ -36,7 +36,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version"}
+_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version", "/version/"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,12 @@ class ApiServer:
         return await self._resource(request, target)
 
     async def _resource(self, request: Request, target: Target) -> Reply | Stream:
-        verb = verb_of(request, target)
+        reply = await self._done(request, target, verb_of(request, target))
+        if target.kind.deprecated and isinstance(reply, Reply) and not request.inside:
+            return with_warnings(reply, [target.kind.deprecated])
+        return reply
+
+    async def _done(self, request: Request, target: Target, verb: str) -> Reply | Stream:
         if (handler := self._handlers.find(target, verb)) is not None:
             return await handler(request, target)
         if verb not in verbs_of(target):
