@@ -78,8 +78,8 @@ async def test_preconditions_and_propagation(http: httpx2.AsyncClient) -> None:
     assert (sideways.status_code, sideways.json()["message"]) == (
         422,
         (
-            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": supported values: '
-            '"Background", "Foreground", "Orphan", "nil"'
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": '
+            'supported values: "Background", "Foreground", "Orphan", "nil"'
         ),
     )
 

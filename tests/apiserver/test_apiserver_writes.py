@@ -177,8 +177,8 @@ NEVER = "field is immutable"
             {"spec": {"providerID": "p://1"}},
             {"spec": {"providerID": "p://2"}},
             (
-                'Node "x" is invalid: spec.providerID: Forbidden: node updates may not change providerID except from "" to '
-                "valid"
+                'Node "x" is invalid: spec.providerID: Forbidden: '
+                'node updates may not change providerID except from "" to valid'
             ),
         ),
     ],
@@ -241,8 +241,8 @@ async def test_warnings_of_pods_and_templates(http: Http) -> None:
     texts = warned(answer)
     for text in (
         (
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
-            "recommended: [a lowercase RFC 1123 label must consist of"
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
+            "a DNS label is recommended: [a lowercase RFC 1123 label must consist of"
         ),
         'spec.nodeSelector[beta.kubernetes.io/arch]: deprecated since v1.14; use \\"kubernetes.io/arch\\" instead',
         'spec.imagePullSecrets[1].name: duplicate name \\"s\\"',

@@ -52,7 +52,7 @@ class OpenApi:
         self._hash = ""
 
     def find(self, request: Request) -> Reply | None:
-        """Return the document at the request's path, None when there is none; raises a 406 for a form that it has not."""
+        """Return the document at the request's path, None when there is none; raises a 406 for another form."""
         path = request.path.rstrip("/")
         if request.method not in {"GET", "HEAD"} or not path.startswith("/openapi/"):
             return None

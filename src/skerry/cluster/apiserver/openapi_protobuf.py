@@ -1,9 +1,9 @@
 """The OpenAPI document of version 2 as protobuf: the one form that Go's discovery client asks for.
 
-`kubectl explain --output=plaintext-openapiv2` and everything else that calls `OpenAPISchema()` cannot read the JSON. The
-messages are those of gnostic; below is the part of them that our documents use. A JSON object becomes a message field
-by field; a map becomes a list of name and value; what may be anything (`default`, every `x-…`) is written as YAML, of
-which JSON is a subset.
+`kubectl explain --output=plaintext-openapiv2` and everything else that calls `OpenAPISchema()` cannot read the JSON.
+The messages are those of gnostic; below is the part of them that our documents use. A JSON object becomes a message
+field by field; a map becomes a list of name and value; what may be anything (`default`, every `x-…`) is written as
+YAML, of which JSON is a subset.
 
 The fields of a message may come in pieces, which the reader merges: so each path and each definition is a piece of its
 own, and the document need not be in memory as a whole.
