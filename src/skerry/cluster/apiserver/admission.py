@@ -30,6 +30,7 @@ _SERVER_OWNED: Final = (
     "managedFields",
 )
 
+_OMITTED_WHEN_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
 _OWN_FINALIZERS: Final = ("orphan", "foregroundDeletion")
 # What may be written beside a status.
 _NOTES: Final = ("annotations", "labels")
@@ -61,6 +62,7 @@ class Admission:
                 item["status"] = {}  # in Kubernetes' own structs the status is no pointer: it is always there
         if kind.counts_generation:
             meta["generation"] = 1
+        _drop_empty(meta)
         kind.default(item)
         self._admit(kind, item, None)
         return item
@@ -78,6 +80,7 @@ class Admission:
                 meta[name] = old_meta[name]
             else:
                 meta.pop(name, None)
+        _drop_empty(meta)
         if kind.has_status:
             new.pop("status", None)
             if "status" in old:
@@ -189,6 +192,13 @@ def warnings_of(kind: Kind, new: Object, old: Object | None) -> list[str]:
 def _refuse(kind: Kind, item: Object, errors: Sequence[FieldError]) -> None:
     if errors:
         raise status.invalid(kind.kind, kind.group, item["metadata"].get("name", ""), errors)
+
+
+def _drop_empty(meta: Object) -> None:
+    # As Go's encoder does with the struct that the metadata of every kind is.
+    for name in _OMITTED_WHEN_EMPTY:
+        if name in meta and not meta[name]:
+            del meta[name]
 
 
 def _status_meta(kind: Kind, meta: Object, old_meta: Object) -> Object:
