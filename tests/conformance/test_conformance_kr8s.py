@@ -1,8 +1,15 @@
-"""kr8s, sync and async: objects that know their API, found by what kubectl would be told."""
+"""kr8s, sync and async: objects that know their API, found by what kubectl would be told.
 
+kr8s has no way to close a client, and leaves its connections to the garbage collector: they are closed here.
+"""
+
+import gc
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import kr8s
+import kr8s._async_utils
 import kr8s.asyncio
 import kr8s.asyncio.objects
 import pytest
@@ -13,9 +20,20 @@ from tests.e2e.running import Platform, eventually
 pytestmark = pytest.mark.e2e
 
 
+@pytest.fixture(scope="module", autouse=True)
+def what_kr8s_leaves_open() -> Iterator[None]:
+    """Collect it before it is a warning in somebody else's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture
-def api(platform: Platform, namespace: str) -> Any:
-    return kr8s.api(kubeconfig=platform.environment["KUBECONFIG"], namespace=namespace)
+def api(platform: Platform, namespace: str) -> Iterator[Any]:
+    made: Any = kr8s.api(kubeconfig=platform.environment["KUBECONFIG"], namespace=namespace)
+    yield made
+    kr8s._async_utils.as_sync_func(made._session.aclose)()
 
 
 def config_map(namespace: str) -> dict[str, Any]:
@@ -88,3 +106,5 @@ async def test_the_same_without_threads(platform: Platform, namespace: str) -> N
         await (await kr8s.asyncio.objects.ConfigMap(config_map(namespace), api=api)).create()
     await one.delete()
     assert not await one.exists()
+    session: Any = api._session
+    await session.aclose()
