@@ -13,7 +13,7 @@ from skerry.api.configuration import CONFIG_MAP, SECRET
 from skerry.api.events import EVENT
 from skerry.api.filling import branch, fill
 from skerry.api.pods.columns import POD_COLUMNS
-from skerry.api.pods.defaults import default_pod
+from skerry.api.pods.defaults import admit_pod, default_pod
 from skerry.api.pods.validation import validate_pod
 from skerry.api.pods.warnings import warn_pod
 from skerry.api.quantities import canonical_quantities
@@ -189,6 +189,7 @@ POD: Final = Kind(
     categories=("all",),
     subresources=("binding", "log", "status"),
     default=default_pod,
+    admit=admit_pod,
     validate=validate_pod,
     warn=warn_pod,
 )

@@ -44,7 +44,7 @@ def _valid(_new: Object, _old: Object | None) -> list[FieldError]:
 
 @dataclass(frozen=True)
 class Kind:
-    """One served kind. `default` fills an object in place; `validate` gets the old object on update, else None."""
+    """One served kind. `default` fills an object in place at each write; `old` objects come with updates only."""
 
     group: str
     version: str
@@ -58,6 +58,8 @@ class Kind:
     verbs: Sequence[str] = ALL_VERBS
     subresources: Sequence[str] = ()  # "status", "log", "binding"
     default: Callable[[Object], None] = _nothing
+    # What the server's own admission plugins do to a new object, and keep in a changed one (which comes with the old).
+    admit: Callable[[Object, Object | None], None] = field(default=lambda _new, _old: None)
     validate: Callable[[Object, Object | None], list[FieldError]] = _valid
     name_rule: NameRule = is_dns1123_subdomain
     warn: Callable[[Object, Object | None], list[str]] = field(default=lambda _new, _old: [])

@@ -64,6 +64,7 @@ class Admission:
             meta["generation"] = 1
         _drop_empty(meta)
         kind.default(item)
+        kind.admit(item, None)
         self._admit(kind, item, None)
         return item
 
@@ -86,6 +87,7 @@ class Admission:
             if "status" in old:
                 new["status"] = old["status"]
         kind.default(new)
+        kind.admit(new, old)
         self._admit(kind, new, old)
         if kind.counts_generation and _desired(kind, new) != _desired(kind, old):
             meta["generation"] = old_meta.get("generation", 0) + 1
