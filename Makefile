@@ -33,7 +33,7 @@ bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
 
 peers: $(STAMP)  ## what CI leaves out: KServe's own clients, in an environment of 700 MB (and MLServer's, for the benchmarks)
 	$(BIN)/python -m benchmarks.model_server.servers
-	$(BIN)/python -m pytest tests/server_clients
+	$(BIN)/python -m pytest tests/server_clients tests/conformance/test_conformance_kserve.py
 
 crash: $(STAMP)  ## a thousand power cuts, replayed against the store (needs a C compiler)
 	$(BIN)/python -m tests.store.powercut --runs 1000

@@ -53,6 +53,34 @@ def test_pod() -> None:
     assert item["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
 
 
+PATIENCE = [
+    {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for state in ("not-ready", "unreachable")
+]
+
+
+def admitted(spec: Json, old: Json | None = None) -> Json:
+    item: Json = {"metadata": {"name": "x"}, "spec": copy.deepcopy(spec)}
+    POD.admit(item, None if old is None else {"metadata": {"name": "x"}, "spec": old})
+    found: Json = item["spec"]
+    return found
+
+
+def test_a_new_pod_gets_a_priority_and_patience() -> None:
+    assert admitted({}) == {"priority": 0, "preemptionPolicy": "PreemptLowerPriority", "tolerations": PATIENCE}
+    assert admitted({"priorityClassName": "system-node-critical"})["priority"] == 2000001000
+    assert "priority" not in admitted({"priorityClassName": "mine"})
+    own = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
+    assert admitted({"tolerations": [own]})["tolerations"] == [own, PATIENCE[1]]
+    assert admitted({"tolerations": [{"operator": "Exists"}]})["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_a_changed_pod_keeps_what_it_was_given() -> None:
+    before = admitted({})
+    assert admitted({}, before) == before
+    assert admitted({}, {}) == {}, "one of before there were these"
+
+
 def test_what_is_set_stays() -> None:
     spec = {
         "containers": [container(imagePullPolicy="Never", terminationMessagePolicy="FallbackToLogsOnError")],

@@ -193,9 +193,17 @@ def test_caching_by_hash() -> None:
     assert "cache-control" not in get(path).headers
 
 
-def test_protobuf_is_not_offered() -> None:
+def test_the_older_form_as_protobuf() -> None:
+    """What kubectl makes of it: tests/conformance. Here: that nothing in any kind's schema has no place in it."""
+    answer = get("/openapi/v2", accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    assert answer.media_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert answer.body.startswith(b"\x0a\x032.0\x12")
+    assert b"io.k8s.api.apps.v1.Deployment" in answer.body
+
+
+def test_version_3_is_not_offered_as_protobuf() -> None:
     with pytest.raises(StatusError, match="only the following media types are accepted: application/json"):
-        get("/openapi/v2", accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+        get("/openapi/v3/api/v1", accept="application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
     assert get("/openapi/v3/api/v1", accept="application/json, */*").code == 200
 
 

@@ -501,3 +501,21 @@ RULES = "spec.behavior.scaleUp"
 def test_autoscalers(path: str, value: Any, message: str) -> None:
     assert complaints("hpa", HPA) == []
     assert message in complaints("hpa", changed(HPA, path, value))
+
+
+def test_an_event_goes_on_in_its_series_only() -> None:
+    kind = REGISTRY.by_plural("events.k8s.io", "v1", "events")
+    assert kind is not None
+    told = {"reason": "R", "action": "A", "type": "Normal", "reportingController": "c", "regarding": {"name": "p"}}
+    old: Json = {"metadata": {"name": "x"}, **told}
+    again = {**old, "series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}, "note": "longer"}
+    assert kind.validate(again, old) == []
+    assert [str(error) for error in kind.validate({**again, "series": {"count": 1}}, old)] == [
+        'series.count: Invalid value: "": should be at least 2'
+    ]
+    other = {**old, "regarding": {"name": "q"}, "reason": "S", "reportingController": "d"}
+    assert [str(error) for error in kind.validate(other, old)] == [
+        'involvedObject: Invalid value: {"name":"q"}: field is immutable',
+        'reason: Invalid value: "S": field is immutable',
+        'reportingController: Invalid value: "d": field is immutable',
+    ]

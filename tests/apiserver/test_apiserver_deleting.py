@@ -69,11 +69,19 @@ async def test_preconditions_and_propagation(http: httpx2.AsyncClient) -> None:
     made = (await http.post(MAPS, json={"metadata": {"name": "c"}})).json()
     wrong = await delete(http, f"{MAPS}/c", preconditions={"uid": "another"})
     assert wrong.status_code == 409
+    assert "the UID in the precondition (another) does not match the UID in record" in wrong.json()["message"]
     held = await delete(
         http, f"{MAPS}/c", propagationPolicy="Foreground", preconditions={"uid": made["metadata"]["uid"]}
     )
     assert held.json()["metadata"]["finalizers"] == ["foregroundDeletion"]
-    assert (await delete(http, f"{MAPS}/c", propagationPolicy="Sideways")).status_code == 400
+    sideways = await delete(http, f"{MAPS}/c", propagationPolicy="Sideways")
+    assert (sideways.status_code, sideways.json()["message"]) == (
+        422,
+        (
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": '
+            'supported values: "Background", "Foreground", "Orphan", "nil"'
+        ),
+    )
 
 
 async def test_a_collection_by_selector(http: httpx2.AsyncClient) -> None:

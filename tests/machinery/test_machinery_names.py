@@ -94,12 +94,16 @@ def complaints(meta: dict[str, Any], *, namespaced: bool = True) -> list[str]:
     return [str(error) for error in names.validate_object_meta(whole, namespaced=namespaced)]
 
 
+def owner(name: str, **more: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "1", **more}
+
+
 def test_good_metadata() -> None:
     meta = {
         "labels": {"a": "b", "example.com/x": ""},
         "annotations": {"Example.com/A": "anything at all"},
         "finalizers": ["example.com/keep"],
-        "ownerReferences": [{"name": "x", "controller": True}, {"name": "y"}],
+        "ownerReferences": [owner("x", controller=True), owner("y")],
     }
     assert complaints(meta) == []
     assert complaints(meta, namespaced=False) == []
@@ -126,11 +130,33 @@ def test_good_metadata() -> None:
         ),
         ({"finalizers": ["-"]}, f'metadata.finalizers: Invalid value: "-": name part {QUALIFIED}'),
         (
-            {"ownerReferences": [{"name": "x", "controller": True}, {"name": "y", "controller": True}]},
+            {"finalizers": ["orphan", "foregroundDeletion"]},
             (
-                'metadata.ownerReferences: Invalid value: [{"name":"x","controller":true},'
-                '{"name":"y","controller":true}]: Only one reference can have Controller set to true. '
-                'Found "true" in references for x and y'
+                'metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: '
+                "finalizer orphan and foregroundDeletion cannot be both set"
+            ),
+        ),
+        (
+            {"ownerReferences": [owner("x", controller=True), owner("y", controller=True)]},
+            (
+                'metadata.ownerReferences: Invalid value: [{"apiVersion":"v1","kind":"Pod","name":"x","uid":"1",'
+                '"controller":true},{"apiVersion":"v1","kind":"Pod","name":"y","uid":"1","controller":true}]: Only one '
+                'reference can have Controller set to true. Found "true" in references for Pod/x and Pod/y'
+            ),
+        ),
+        (
+            {"ownerReferences": [{**owner("x"), "uid": ""}]},
+            'metadata.ownerReferences.uid: Invalid value: "": must not be empty',
+        ),
+        (
+            {"ownerReferences": [{**owner("x"), "apiVersion": ""}]},
+            'metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty',
+        ),
+        (
+            {"ownerReferences": [{**owner("x"), "kind": "Event"}]},
+            (
+                'metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"x","uid":"1"}: '
+                "/v1, Kind=Event is disallowed from being an owner"
             ),
         ),
     ],

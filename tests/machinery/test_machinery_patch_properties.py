@@ -4,10 +4,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lightkube.models import core_v1
 
+from skerry.api.merge_keys import MERGE_RULES
 from skerry.machinery.jsonpatch import PatchError, apply_json_patch
 from skerry.machinery.jsonvalues import copied, equal
 from skerry.machinery.merge import merge_diff, merge_patch
+from skerry.machinery.strategic import strategic_merge
 
 KEYS = st.sampled_from(["a", "b", "c", "a/b", "m~n", ""])
 SCALARS = st.one_of(st.booleans(), st.integers(-3, 3), st.sampled_from(["", "x", "y"]), st.just(1.5))
@@ -46,6 +49,52 @@ def test_a_diff_is_the_patch_that_makes_the_new_object(old: dict[str, Any], new:
     diff = merge_diff(old, new)
     assert equal(merge_patch(old, diff), new)
     assert (diff == {}) == equal(old, new)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+WORDS = st.sampled_from(["x", "y", "z"])
+
+
+def named(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A list with the merge key `name`, each name once."""
+    item = st.fixed_dictionaries({"name": NAMES}, optional=fields)
+    return st.lists(item, max_size=3, unique_by=lambda one: str(one["name"]))
+
+
+def pod_specs(*, patch: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """Containers with lists in them; as a patch with nulls, deletions and orders too."""
+    scalars: st.SearchStrategy[Any] = st.one_of(WORDS, st.none()) if patch else WORDS
+    directive = {"$patch": st.just("delete")} if patch else {}
+    environment = named({"value": scalars, **directive})
+    containers = named({"image": scalars, "command": st.lists(WORDS, max_size=2), "env": environment, **directive})
+    order = st.lists(st.fixed_dictionaries({"name": NAMES}), max_size=3, unique_by=lambda one: str(one["name"]))
+    optional = {"containers": containers, "nodeName": scalars, "nodeSelector": st.dictionaries(NAMES, scalars)}
+    if patch:
+        optional["$setElementOrder/containers"] = order
+    return st.fixed_dictionaries({}, optional=optional)
+
+
+def strategically(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = strategic_merge(target, patch, core_v1.PodSpec, MERGE_RULES)
+    return merged
+
+
+@given(pod_specs(patch=False), pod_specs(patch=True))
+def test_a_strategic_merge_said_twice_changes_nothing_more(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    before = copy.deepcopy((target, patch))
+    with suppress(PatchError):  # an order that does not name what the patch has
+        once = strategically(target, patch)
+        assert strategically(once, patch) == once
+    assert (target, patch) == before
+
+
+@given(pod_specs(patch=False), pod_specs(patch=True))
+def test_a_strategic_merge_loses_nothing_that_it_does_not_name(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    with suppress(PatchError):
+        merged = {one["name"]: one for one in strategically(target, patch).get("containers") or []}
+        mentioned = {one["name"] for one in patch.get("containers", [])}
+        for one in target.get("containers", []):
+            assert one["name"] in mentioned or merged[one["name"]] == one
 
 
 @given(values(), values())

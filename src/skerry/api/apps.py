@@ -12,6 +12,7 @@ from skerry.api.checks import Errors, non_negative, one_of, unchanged
 from skerry.api.filling import branch, fill
 from skerry.api.pods.defaults import default_pod_template
 from skerry.api.pods.validation import validate_pod_template
+from skerry.api.pods.warnings import warn_workload
 from skerry.api.registry import Column, Kind, Object, ScalePaths
 from skerry.api.selectors import matches, validate_selector
 from skerry.machinery.fielderrors import forbidden, invalid, required
@@ -38,6 +39,7 @@ def _default_replica_set(replica_set: Object) -> None:
     own = branch(replica_set, "spec")
     fill(own, replicas=1)
     default_pod_template(branch(own, "template"))
+    fill(branch(replica_set, "status"), replicas=0)
 
 
 def _validate_deployment(deployment: Object, old: Object | None) -> Errors:
@@ -132,8 +134,10 @@ DEPLOYMENT: Final = Kind(
     categories=("all",),
     subresources=("scale", "status"),
     scale=ScalePaths(),
+    generation_metadata=("annotations",),
     default=_default_deployment,
     validate=_validate_deployment,
+    warn=warn_workload,
 )
 
 REPLICA_SET: Final = Kind(
@@ -157,4 +161,5 @@ REPLICA_SET: Final = Kind(
     scale=ScalePaths(),
     default=_default_replica_set,
     validate=_workload,
+    warn=warn_workload,
 )

@@ -109,6 +109,7 @@ PERSISTENT_VOLUME_CLAIM: Final = Kind(
     ),
     short_names=("pvc",),
     subresources=("status",),
+    generation=False,
     default=_default,
     validate=_validate,
 )

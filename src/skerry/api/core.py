@@ -7,13 +7,15 @@ from lightkube.models import core_v1
 
 from skerry.api import wellknown
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, NONE, UNKNOWN, spec, status
+from skerry.api.checks import Errors, obeys, one_of
 from skerry.api.claims import PERSISTENT_VOLUME_CLAIM
 from skerry.api.configuration import CONFIG_MAP, SECRET
 from skerry.api.events import EVENT
 from skerry.api.filling import branch, fill
 from skerry.api.pods.columns import POD_COLUMNS
-from skerry.api.pods.defaults import default_pod
+from skerry.api.pods.defaults import admit_pod, default_pod
 from skerry.api.pods.validation import validate_pod
+from skerry.api.pods.warnings import warn_pod
 from skerry.api.quantities import canonical_quantities
 from skerry.api.registry import ALL_VERBS, Column, Kind, Object
 from skerry.api.services import (
@@ -25,6 +27,9 @@ from skerry.api.services import (
     validate_service,
 )
 from skerry.machinery import names
+from skerry.machinery.fielderrors import duplicate, forbidden, invalid
+
+_TAINT_EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def _default_namespace(namespace: Object) -> None:
@@ -38,6 +43,27 @@ def _default_namespace(namespace: Object) -> None:
 
 def _default_node(node: Object) -> None:
     canonical_quantities(node.get("status"), "capacity", "allocatable")
+
+
+def _validate_node(node: Object, old: Object | None) -> Errors:
+    own = spec(node)
+    errors: Errors = []
+    taken: set[tuple[str, str]] = set()
+    for index, taint in enumerate(own.get("taints") or []):
+        where, key = f"spec.taints[{index}]", taint.get("key") or ""
+        errors += [invalid(f"{where}.key", key, text) for text in names.is_qualified_name(key)]
+        if taint.get("value"):
+            errors += obeys(f"{where}.value", taint["value"], names.is_label_value)
+        errors += one_of(f"{where}.effect", taint.get("effect"), _TAINT_EFFECTS)
+        if (key, taint.get("effect") or "") in taken:
+            errors.append(duplicate(f"{where}", taint))
+        taken.add((key, taint.get("effect") or ""))
+    before = spec(old) if old is not None else {}
+    for field, nothing in (("podCIDRs", "[]"), ("providerID", '""')):
+        if before.get(field) and own.get(field) != before[field]:
+            why = f"node updates may not change {field} except from {nothing} to valid"
+            errors.append(forbidden(f"spec.{field}", why))
+    return errors
 
 
 def _node_status(node: Object, _now: datetime) -> str:
@@ -78,6 +104,7 @@ NAMESPACE: Final = Kind(
     short_names=("ns",),
     verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
     subresources=("finalize", "status"),
+    generation=False,
     default=_default_namespace,
     name_rule=names.is_dns1123_label,
 )
@@ -103,7 +130,9 @@ NODE: Final = Kind(
     ),
     short_names=("no",),
     subresources=("status",),
+    generation=False,
     default=_default_node,
+    validate=_validate_node,
 )
 
 SERVICE_ACCOUNT: Final = Kind(
@@ -129,6 +158,7 @@ SERVICE: Final = Kind(
     short_names=("svc",),
     categories=("all",),
     subresources=("status",),
+    generation=False,
     default=default_service,
     validate=validate_service,
     name_rule=names.is_dns1035_label,
@@ -143,6 +173,7 @@ ENDPOINTS: Final = Kind(
     model=core_v1.Endpoints,
     columns=ENDPOINTS_COLUMNS,
     short_names=("ep",),
+    deprecated="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     default=default_endpoints,
     validate=validate_endpoints,
 )
@@ -159,7 +190,9 @@ POD: Final = Kind(
     categories=("all",),
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
     default=default_pod,
+    admit=admit_pod,
     validate=validate_pod,
+    warn=warn_pod,
 )
 
 CORE_KINDS: Final = (

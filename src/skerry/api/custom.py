@@ -82,4 +82,3 @@ class Custom:
     singular: str
     scale: ScalePaths | None = None
     selectable: frozenset[str] = frozenset()
-    deprecation: str = ""

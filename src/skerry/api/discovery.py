@@ -78,4 +78,6 @@ ENDPOINT_SLICE: Final = Kind(
     ),
     default=_default,
     validate=_validate,
+    generation=True,
+    generation_metadata=("labels",),
 )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lightkube.models import core_v1, events_v1
 
 from skerry.api.cells import UNKNOWN, since
-from skerry.api.checks import Errors
+from skerry.api.checks import Errors, unchanged
 from skerry.api.registry import Column, Kind, Object
 from skerry.machinery.fielderrors import invalid, required
 
@@ -95,6 +95,10 @@ EVENT_COLUMNS: Final = (
 )
 
 _MESSAGE_LIMIT: Final = 1024
+_FIXED: Final = (
+    *("regarding", "deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "reason", "type"),
+    *("eventTime", "action", "related", "reportingController", "reportingInstance"),
+)
 
 
 def _validate_core(event: Object, _old: Object | None) -> Errors:
@@ -104,13 +108,22 @@ def _validate_core(event: Object, _old: Object | None) -> Errors:
     return []
 
 
-def _validate_new(event: Object, _old: Object | None) -> Errors:
+def _validate_new(event: Object, old: Object | None) -> Errors:
     errors = [required(field) for field in ("reportingController", "reason", "action") if not event.get(field)]
     if event.get("type") not in {"Normal", "Warning"}:
         errors.append(invalid("type", event.get("type") or "", "has invalid value"))
     if len(str(event.get("note") or "").encode()) > _MESSAGE_LIMIT:
         errors.append(invalid("message", "", f"can have at most {_MESSAGE_LIMIT} characters"))
-    return errors
+    series = event.get("series")
+    if series is not None and (series.get("count") or 0) < 2:
+        errors.append(invalid("series.count", "", "should be at least 2"))
+    if old is None:
+        return errors
+    # What is told of an event that goes on is its series; the server names the fields as core/v1 does, but for one.
+    fixed = {field: _RENAMED.get(field, field) for field in _FIXED} | {"reportingController": "reportingController"}
+    return errors + [
+        error for field, shown in fixed.items() for error in unchanged(shown, event.get(field), old.get(field))
+    ]
 
 
 EVENT: Final = Kind(

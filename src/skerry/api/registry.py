@@ -58,7 +58,7 @@ def _valid(_new: Object, _old: Object | None) -> list[FieldError]:
 
 @dataclass(frozen=True)
 class Kind:
-    """One served kind. `default` fills an object in place; `validate` gets the old object on update, else None."""
+    """One served kind. `default` fills an object in place at each write; `old` objects come with updates only."""
 
     group: str
     version: str
@@ -73,6 +73,8 @@ class Kind:
     subresources: Sequence[str] = ()  # "status", "log", "binding"
     scale: ScalePaths | None = None  # with "scale" among the sub-resources
     default: Callable[[Object], None] = _nothing
+    # What the server's own admission plugins do to a new object, and keep in a changed one (which comes with the old).
+    admit: Callable[[Object, Object | None], None] = field(default=lambda _new, _old: None)
     validate: Callable[[Object, Object | None], list[FieldError]] = _valid
     name_rule: NameRule = is_dns1123_subdomain
     warn: Callable[[Object, Object | None], list[str]] = field(default=lambda _new, _old: [])
@@ -86,6 +88,10 @@ class Kind:
     open_fields: Sequence[str] = ()
     # What a kind has that a CustomResourceDefinition made.
     custom: Custom | None = None
+    # Whether metadata.generation is kept, None for kinds with a status; what of the metadata it counts beside all else.
+    generation: bool | None = None
+    generation_metadata: Sequence[str] = ()
+    deprecated: str = ""  # the warning that every request for this version of the kind gets
 
     @property
     def singular(self) -> str:
@@ -124,9 +130,9 @@ class Kind:
         return "status" in self.subresources
 
     @property
-    def has_generation(self) -> bool:
+    def counts_generation(self) -> bool:
         """Whether `metadata.generation` counts changes of what is wanted."""
-        return self.has_status or self.custom is not None
+        return self.has_status or self.custom is not None if self.generation is None else self.generation
 
 
 class Registry:

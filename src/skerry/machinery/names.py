@@ -159,20 +159,40 @@ def _annotation_errors(meta: dict[str, Any]) -> list[FieldError]:
 
 
 def _owner_errors(meta: dict[str, Any]) -> list[FieldError]:
-    references = meta.get("ownerReferences") or []
-    names = [reference.get("name", "") for reference in references if reference.get("controller")]
-    if len(names) < 2:
-        return []
-    detail = f'Only one reference can have Controller set to true. Found "true" in references for {names[0]} and '
-    return [invalid("metadata.ownerReferences", references, detail + name) for name in names[1:]]
+    references, errors, controller = meta.get("ownerReferences") or [], [], ""
+    for reference in references:
+        errors += _reference_errors(reference)
+        if not reference.get("controller"):
+            continue
+        shown = f"{reference.get('kind', '')}/{reference.get('name', '')}"
+        if controller:
+            detail = 'Only one reference can have Controller set to true. Found "true" in references for '
+            errors.append(invalid("metadata.ownerReferences", references, f"{detail}{controller} and {shown}"))
+        controller = controller or shown
+    return errors
+
+
+def _reference_errors(reference: dict[str, Any]) -> list[FieldError]:
+    errors = []
+    for name in ("apiVersion", "kind", "name", "uid"):
+        if not reference.get(name):
+            detail = "version must not be empty" if name == "apiVersion" else "must not be empty"
+            errors.append(invalid(f"metadata.ownerReferences.{name}", reference.get(name) or "", detail))
+    if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
+        detail = "/v1, Kind=Event is disallowed from being an owner"
+        errors.append(invalid("metadata.ownerReferences", reference, detail))
+    return errors
 
 
 def _finalizer_errors(meta: dict[str, Any]) -> list[FieldError]:
-    return [
-        invalid("metadata.finalizers", name, problem)
-        for name in meta.get("finalizers") or []
-        for problem in is_qualified_name(name)
+    finalizers = meta.get("finalizers") or []
+    errors = [
+        invalid("metadata.finalizers", name, problem) for name in finalizers for problem in is_qualified_name(name)
     ]
+    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+        detail = "finalizer orphan and foregroundDeletion cannot be both set"
+        errors.append(invalid("metadata.finalizers", finalizers, detail))
+    return errors
 
 
 def _too_long(name: str, limit: int) -> list[str]:

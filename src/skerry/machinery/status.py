@@ -30,8 +30,9 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details:
             status["details"] = self.details
         status["code"] = self.code
@@ -74,7 +75,7 @@ def conflict(group_resource: str, name: str, why: str | None = None) -> StatusEr
 
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:
     """422 with a cause for each field."""
-    texts = [str(error) for error in errors]
+    texts = list(dict.fromkeys(map(str, errors)))  # Go's aggregate says nothing twice
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
     causes = [{"reason": error.reason, "message": error.message, "field": error.field} for error in errors]
@@ -125,6 +126,11 @@ def gone(message: str) -> StatusError:
 def too_large(limit: int) -> StatusError:
     """413."""
     return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def too_large_to_store() -> StatusError:
+    """500 without a reason: the database's own complaint, as the real server passes it on."""
+    return StatusError(500, "", "etcdserver: request is too large")
 
 
 def internal(message: str) -> StatusError:

@@ -54,6 +54,7 @@ def _kind(definition: Object, version: Object, served: Sequence[Object], schema_
         validate=partial(_validate, schema),
         to_storage=partial(_as_version, f"{group}/{storage}"),
         from_storage=partial(_read, schema, api_version),
+        deprecated=_deprecation(definition, version, served),
         custom=Custom(
             definition=meta["name"],
             schema=schema,
@@ -63,7 +64,6 @@ def _kind(definition: Object, version: Object, served: Sequence[Object], schema_
             singular=names.get("singular") or names["kind"].lower(),
             scale=_scale(subresources.get("scale")),
             selectable=frozenset(each["jsonPath"].removeprefix(".") for each in version.get("selectableFields") or []),
-            deprecation=_deprecation(definition, version, served),
         ),
     )
 

@@ -19,6 +19,8 @@ _FILE_MODE: Final = 0o644
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBE_DEFAULTS: Final = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 _TOKEN_SECONDS: Final = 3600
+_PATIENCE: Final = 300
+_PRIORITIES: Final = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
 def default_pod(pod: Object) -> None:
@@ -31,6 +33,32 @@ def default_pod(pod: Object) -> None:
         _default_requests(container)
     status = branch(pod, "status")
     fill(status, phase="Pending", qosClass=quality_of_service(spec))
+
+
+def admit_pod(pod: Object, old: Object | None) -> None:
+    """Give a Pod its priority and patience with a node that is away, as two of Kubernetes' admission plugins do.
+
+    A changed one has what the old one had, so that a manifest that says nothing of it can replace it.
+    """
+    spec = branch(pod, "spec")
+    before = (old.get("spec") or {}) if old is not None else {}
+    if old is not None:
+        fill(spec, **{name: before[name] for name in ("priority", "preemptionPolicy") if name in before})
+    elif (spec.get("priorityClassName") or "") in _PRIORITIES:
+        fill(spec, priority=_PRIORITIES[spec.get("priorityClassName") or ""], preemptionPolicy="PreemptLowerPriority")
+    present = spec.get("tolerations") or []
+    missing = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _PATIENCE}
+        for key in (wellknown.NOT_READY_TAINT, wellknown.UNREACHABLE_TAINT)
+        if not any(_tolerates(one, key) for one in present)
+    ]
+    added = [one for one in missing if old is None or one in (before.get("tolerations") or [])]
+    if added:
+        spec["tolerations"] = [*present, *added]
+
+
+def _tolerates(toleration: Spec, key: str) -> bool:
+    return toleration.get("key") in {key, None, ""} and toleration.get("effect") in {"NoExecute", None, ""}
 
 
 def default_pod_template(template: Object) -> None:

@@ -31,6 +31,11 @@ _SERVER_OWNED: Final = (
     "managedFields",
 )
 
+_OMITTED_WHEN_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
+_OWN_FINALIZERS: Final = ("orphan", "foregroundDeletion")
+# What may be written beside a status.
+_NOTES: Final = ("annotations", "labels")
+
 Hook = Callable[[Kind, Object, Object | None], None]
 
 
@@ -54,9 +59,13 @@ class Admission:
             meta["name"] = names.generate_name(meta["generateName"], random.SystemRandom())
         if kind.has_status:
             item.pop("status", None)
-        if kind.has_generation:
+            if kind.built_in:
+                item["status"] = {}  # in Kubernetes' own structs the status is no pointer: it is always there
+        if kind.counts_generation:
             meta["generation"] = 1
+        _drop_empty(meta)
         kind.default(item)
+        kind.admit(item, None)
         self._admit(kind, item, None)
         return item
 
@@ -64,38 +73,48 @@ class Admission:
         """Prepare a changed object; returns what to store."""
         meta, old_meta = new.setdefault("metadata", {}), old["metadata"]
         if subresource == "status":
-            changed = {**old, "status": new.get("status", {}), "metadata": _status_meta(meta, old_meta)}
-            if kind.custom is not None:
-                kind.default(changed)
-                self._admit(kind, changed, old)
-            return changed
+            return self._update_status(kind, new, old)
         if subresource == "finalize":
             spec = {**(old.get("spec") or {}), "finalizers": (new.get("spec") or {}).get("finalizers") or []}
-            return {**old, "spec": spec, "metadata": _status_meta(meta, old_meta)}
+            return {**old, "spec": spec, "metadata": _kept_meta(meta, old_meta)}
         for name in _SERVER_OWNED:
             if name in old_meta:
                 meta[name] = old_meta[name]
             else:
                 meta.pop(name, None)
+        _drop_empty(meta)
         if kind.has_status:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
         kind.default(new)
+        kind.admit(new, old)
         self._admit(kind, new, old)
-        if kind.has_generation and _desired(kind, new) != _desired(kind, old):
+        if kind.counts_generation and _desired(kind, new) != _desired(kind, old):
             meta["generation"] = old_meta.get("generation", 0) + 1
         return new
+
+    def _update_status(self, kind: Kind, new: Object, old: Object) -> Object:
+        meta = _status_meta(kind, new["metadata"], old["metadata"])
+        written = {**old, "status": new.get("status", {}), "metadata": meta}
+        if kind.custom is not None:
+            kind.default(written)
+            self._admit(kind, written, old)
+            return written
+        if any(meta.get(name) != old["metadata"].get(name) for name in _NOTES):
+            _refuse(kind, written, _meta_errors(kind, written, old))
+        return written
 
     def _admit(self, kind: Kind, new: Object, old: Object | None) -> None:
         for hook in self.hooks:
             hook(kind, new, old)
-        errors = [*strict.check(new, kind.model), *_meta_errors(kind, new, old)]
+        errors = strict.check(new, kind.model)
         if not errors:
-            # A kind's own rules may rely on every field having its type.
-            errors = kind.validate(new, old)
-        if errors:
-            raise status.invalid(kind.kind, kind.group, new["metadata"].get("name", ""), errors)
+            # The rules of metadata and of the kind may rely on every field having its type. A custom resource's own are
+            # a webhook's on a cluster, which sees only what the server has let in.
+            errors = _meta_errors(kind, new, old)
+            errors += [] if errors and not kind.built_in else kind.validate(new, old)
+        _refuse(kind, new, errors)
 
 
 def check_identity(kind: Kind, item: Object, target: Target, request: Request) -> None:
@@ -169,8 +188,49 @@ def _unknown(kind: Kind, problems: Iterable[Problem]) -> list[str]:
     return strict.unknown_of(problems, kind.open_fields)
 
 
-def _status_meta(meta: Object, old_meta: Object) -> Object:
-    # A status update may not touch metadata; only the version it was made against matters.
+def warnings_of(kind: Kind, new: Object, old: Object | None) -> list[str]:
+    """Return what the client is to be told of an object that is let in."""
+    known = (old["metadata"].get("finalizers") or []) if old is not None else []
+    bare = [name for name in new["metadata"].get("finalizers") or [] if "/" not in name and name not in known]
+    return [
+        *(
+            f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
+            "accidental conflicts with other finalizer writers"
+            for name in bare
+            if not kind.built_in and name not in _OWN_FINALIZERS
+        ),
+        *kind.warn(new, old),
+    ]
+
+
+def _refuse(kind: Kind, item: Object, errors: Sequence[FieldError]) -> None:
+    if errors:
+        raise status.invalid(kind.kind, kind.group, item["metadata"].get("name", ""), errors)
+
+
+def _drop_empty(meta: Object) -> None:
+    # As Go's encoder does with the struct that the metadata of every kind is.
+    for name in _OMITTED_WHEN_EMPTY:
+        if name in meta and not meta[name]:
+            del meta[name]
+
+
+def _status_meta(kind: Kind, meta: Object, old_meta: Object) -> Object:
+    # Kubernetes' own kinds take notes with a status (a controller writes a Deployment's revision so, which must not
+    # count as a new generation), but for the labels of a Deployment; custom resources take nothing but the status.
+    kept = _kept_meta(meta, old_meta)
+    if not kind.built_in:
+        return kept
+    for name in _NOTES[:1] if kind.plural == "deployments" else _NOTES:
+        if meta.get(name):
+            kept[name] = meta[name]
+        else:
+            kept.pop(name, None)
+    return kept
+
+
+def _kept_meta(meta: Object, old_meta: Object) -> Object:
+    # A sub-resource leaves metadata alone; only the version that the write was made against matters.
     kept = dict(old_meta)
     if "resourceVersion" in meta:
         kept["resourceVersion"] = meta["resourceVersion"]
@@ -179,7 +239,9 @@ def _status_meta(meta: Object, old_meta: Object) -> Object:
 
 def _desired(kind: Kind, item: Object) -> Object:
     others = {"metadata", "apiVersion", "kind", *(["status"] if kind.has_status else [])}
-    return {key: value for key, value in item.items() if key not in others}
+    wanted = {key: value for key, value in item.items() if key not in others}
+    meta = item["metadata"]
+    return wanted | {f"metadata.{name}": meta[name] for name in kind.generation_metadata if meta.get(name)}
 
 
 def _meta_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldError]:

@@ -156,14 +156,17 @@ class ApiServer:
             if (document := self._documents.find(request)) is not None:
                 return document
             raise status.no_such_path()
-        reply = await self._resource(request, target)
-        if target.kind.custom is not None and target.kind.custom.deprecation and isinstance(reply, Reply):
-            return with_warnings(reply, [target.kind.custom.deprecation])
-        return reply
+        return await self._resource(request, target)
 
     async def _resource(self, request: Request, target: Target) -> Answer:
         verb = verb_of(request, target)
         self._gate.authorize(request.user, verb, target, request.query)
+        reply = await self._done(request, target, verb)
+        if target.kind.deprecated and isinstance(reply, Reply) and not request.inside:
+            return with_warnings(reply, [target.kind.deprecated])
+        return reply
+
+    async def _done(self, request: Request, target: Target, verb: str) -> Answer:
         if (handler := self._handlers.find(target, verb)) is not None:
             return await handler(request, target)
         if verb not in verbs_of(target):

@@ -6,7 +6,7 @@ on a node. Then only its deletionTimestamp is set, and whoever is responsible re
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -26,7 +26,7 @@ _ATTEMPTS: Final = 10
 _DEFAULT_GRACE: Final = 30
 _IMMORTAL: Final = frozenset({"default", "kube-public", "kube-system"})
 
-Propagation = Literal["Orphan", "Background", "Foreground"]
+_POLICIES: Final = ("Background", "Foreground", "Orphan")
 
 
 class Preconditions(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class DeleteOptions(msgspec.Struct, frozen=True):
     """`metav1.DeleteOptions`."""
 
     gracePeriodSeconds: int | None = None  # noqa: N815
-    propagationPolicy: Propagation | None = None  # noqa: N815
+    propagationPolicy: str | None = None  # noqa: N815
     orphanDependents: bool | None = None  # noqa: N815
     preconditions: Preconditions | None = None
     dryRun: list[str] | None = None  # noqa: N815
@@ -133,8 +133,8 @@ def marked(kind: Kind, old: Object, options: DeleteOptions, now: datetime) -> Ob
     if not meta.get("deletionTimestamp"):
         meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
         meta["deletionGracePeriodSeconds"] = grace
-        if kind.has_generation:
-            meta["generation"] = meta.get("generation", 0) + 1
+        if meta.get("generation"):
+            meta["generation"] += 1
     elif grace < meta.get("deletionGracePeriodSeconds", 0):
         # A second delete may shorten the grace period, never lengthen it.
         meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace))
@@ -153,9 +153,12 @@ def _grace(kind: Kind, old: Object, options: DeleteOptions) -> int:
     if (old.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
     if options.gracePeriodSeconds is not None:
-        return max(options.gracePeriodSeconds, 0)
-    grace: int = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
-    return grace
+        return _at_least_one(options.gracePeriodSeconds)
+    return _at_least_one(spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE))
+
+
+def _at_least_one(grace: int) -> int:
+    return 1 if grace < 0 else grace
 
 
 def _finalizers(kind: Kind, present: list[str], options: DeleteOptions) -> list[str]:
@@ -192,10 +195,14 @@ def parsed_options(body: Object) -> DeleteOptions:
         options = msgspec.convert(body, DeleteOptions)
     except msgspec.ValidationError as error:
         raise status.bad_request(f"invalid DeleteOptions: {error}") from None
-    errors = [not_supported("dryRun", one, ["All"]) for one in options.dryRun or () if one != "All"]
-    if options.propagationPolicy is not None and options.orphanDependents is not None:
-        why = "orphanDependents and deletionPropagation cannot be both set"
-        errors.append(invalid("propagationPolicy", options.propagationPolicy, why))
+    errors, policy = [], options.propagationPolicy
+    if policy is not None and options.orphanDependents is not None:
+        errors.append(
+            invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
+        )
+    if policy is not None and policy not in _POLICIES:
+        errors.append(not_supported("propagationPolicy", policy, [*_POLICIES, "nil"]))
+    errors += [not_supported("dryRun", one, ["All"]) for one in options.dryRun or () if one != "All"]
     if errors:
         raise status.invalid("DeleteOptions", "meta.k8s.io", "", errors)
     return options
@@ -211,14 +218,22 @@ def _check(kind: Kind, old: Object, options: DeleteOptions) -> None:
         return
     meta = old["metadata"]
     if wanted.uid is not None and wanted.uid != meta["uid"]:
-        why = f"Precondition failed: UID in precondition: {wanted.uid}, UID in object meta: {meta['uid']}"
-        raise status.conflict(kind.group_resource, meta["name"], why)
+        why = (
+            f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({meta['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise status.conflict(_kind_group(kind), meta["name"], why)
     if wanted.resourceVersion is not None and wanted.resourceVersion != meta["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {wanted.resourceVersion}, "
-            f"ResourceVersion in object meta: {meta['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({wanted.resourceVersion}) does not match the ResourceVersion in "
+            f"record ({meta['resourceVersion']}). The object might have been modified"
         )
-        raise status.conflict(kind.group_resource, meta["name"], why)
+        raise status.conflict(_kind_group(kind), meta["name"], why)
+
+
+def _kind_group(kind: Kind) -> str:
+    # The one message that names the kind and not the resource.
+    return f"{kind.kind}.{kind.group}" if kind.group else kind.kind
 
 
 def _success(kind: Kind, item: Object) -> Object:

@@ -21,7 +21,7 @@ class Documents:
 
     def find(self, request: Request) -> Reply | None:
         """Return the document at the request's path, None when there is none."""
-        if request.path == "/version":
+        if request.path.rstrip("/") == "/version":  # Python clients end it with a slash
             return json_reply(version())
         return self._discovery.find(request) or self._openapi.find(request)
 

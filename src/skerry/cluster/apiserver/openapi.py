@@ -2,7 +2,7 @@
 
     /openapi/v3                      an index: one entry a group and version, with a hash to cache by
     /openapi/v3/api/v1, …/apis/G/V   the schemas and paths of one version, complete in itself
-    /openapi/v2                      all of it in the older form
+    /openapi/v2                      all of it in the older form, for Go's discovery client as protobuf
 
 A document is some hundred kilobytes of text that is asked for rarely: it is built when somebody first asks, piece by
 piece straight into a compressor, and only the compressed bytes are kept. The hash in the index must not need the
@@ -26,6 +26,7 @@ from lightkube.models import meta_v1
 from skerry.api import schemas
 from skerry.api.registry import Kind, Registry
 from skerry.api.schemas import V2, V3, Components, Dialect, Schema
+from skerry.cluster.apiserver import openapi_protobuf
 from skerry.cluster.apiserver.custom.openapi import custom_component, custom_name
 from skerry.cluster.apiserver.openapi_paths import gvk, paths_v2, paths_v3
 from skerry.cluster.apiserver.replies import JSON, Reply
@@ -45,11 +46,11 @@ class OpenApi:
         self._registry = registry
         self._revision = -1
         self._paths: dict[str, tuple[str, str]] = {}
-        self._compressed: dict[str, bytes] = {}
+        self._compressed: dict[tuple[str, str], bytes] = {}  # by path and media type
         self._hash = ""
 
     def find(self, request: Request) -> Reply | None:
-        """Return the document at the request's path, None when there is none; raises a 406 for other than JSON."""
+        """Return the document at the request's path, None when there is none; raises a 406 for another form."""
         path = request.path.rstrip("/")
         if request.method not in {"GET", "HEAD"} or not path.startswith("/openapi/"):
             return None
@@ -58,9 +59,12 @@ class OpenApi:
             return Reply(200, msgspec.json.encode(self.index()))
         if path != _V2 and path.removeprefix(f"{_INDEX}/") not in self._paths:
             return None
-        if not _takes_json(request.headers.get("accept", "")):
-            raise status.not_acceptable([JSON])
-        return self._document(request, path)
+        asked = {entry.partition(";")[0].strip() for entry in request.headers.get("accept", "").split(",")}
+        if asked & {"", "*/*", "application/*", JSON}:
+            return self._document(request, path, JSON)
+        if path == _V2 and asked & openapi_protobuf.ASKED:
+            return self._document(request, path, openapi_protobuf.MEDIA_TYPE)
+        raise status.not_acceptable([JSON])
 
     def _follow(self) -> None:
         """Forget what was made of kinds that have come or gone since."""
@@ -83,30 +87,32 @@ class OpenApi:
             }
         }
 
-    def _document(self, request: Request, path: str) -> Reply:
+    def _document(self, request: Request, path: str, media_type: str) -> Reply:
         fingerprint = self._fingerprint()
         headers = {"etag": f'"{fingerprint}"', "vary": "Accept-Encoding, Accept"}
         wanted = request.query.get("hash")
         if wanted and wanted != fingerprint:
-            return Reply(301, b"", JSON, {"location": f"{request.path}?hash={fingerprint}"})
+            return Reply(301, b"", media_type, {"location": f"{request.path}?hash={fingerprint}"})
         if wanted:
             headers |= _FOR_EVER
         if request.headers.get("if-none-match") == headers["etag"]:
-            return Reply(304, b"", JSON, headers)
-        body = self._bytes(path)
+            return Reply(304, b"", media_type, headers)
+        body = self._bytes(path, media_type)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Reply(200, body, JSON, {**headers, "content-encoding": "gzip"})
-        return Reply(200, gzip.decompress(body), JSON, headers)
+            return Reply(200, body, media_type, {**headers, "content-encoding": "gzip"})
+        return Reply(200, gzip.decompress(body), media_type, headers)
 
-    def _bytes(self, path: str) -> bytes:
-        body = self._compressed.get(path)
+    def _bytes(self, path: str, media_type: str) -> bytes:
+        body = self._compressed.get((path, media_type))
         if body is None:
-            if path == _V2:
+            if media_type != JSON:
+                pieces = openapi_protobuf.document(_paths_v2(self._registry), _components(V2, self._registry))
+            elif path == _V2:
                 pieces = document_v2(self._registry)
             else:
                 group, version = self._paths[path.removeprefix(f"{_INDEX}/")]
                 pieces = document_v3(kind for kind in self._registry if (kind.group, kind.version) == (group, version))
-            body = self._compressed[path] = _squeezed(pieces)
+            body = self._compressed[path, media_type] = _squeezed(pieces)
         return body
 
     def _fingerprint(self) -> str:
@@ -117,11 +123,6 @@ class OpenApi:
 
 def _group_path(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
-def _takes_json(accept: str) -> bool:
-    kinds = {entry.partition(";")[0].strip() for entry in accept.split(",")}
-    return bool(kinds & {"", "*/*", "application/*", JSON})
 
 
 def fingerprint(registry: Registry) -> str:
@@ -159,10 +160,14 @@ def document_v3(kinds: Iterable[Kind]) -> Iterator[bytes]:
 def document_v2(registry: Registry) -> Iterator[bytes]:
     """Yield the document of all groups in the older form."""
     yield b'{"swagger":"2.0","info":{"title":"Kubernetes","version":"unversioned"},"paths":'
-    yield from _map(pair for kind in registry for pair in paths_v2(kind, _names(kind)))
+    yield from _map(_paths_v2(registry))
     yield b',"definitions":'
     yield from _map(_components(V2, registry))
     yield b"}"
+
+
+def _paths_v2(registry: Registry) -> Iterator[tuple[str, Schema]]:
+    return (pair for kind in registry for pair in paths_v2(kind, _names(kind)))
 
 
 def _map(pairs: Iterable[tuple[str, Schema]]) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
         raise status.unsupported_media_type(offered)
     patch = decode_json(request.body)
     if media_type == JSON_PATCH:
-        return _json_patched(kind, old, patch)
+        return _json_patched(old, patch)
     if not isinstance(patch, dict):
         raise status.bad_request("the patch is unrecognized: want a map")
     if media_type == MERGE_PATCH:
@@ -40,14 +40,13 @@ def patched(kind: Kind, old: Object, request: Request) -> Object:
         raise status.bad_request(str(error)) from None
 
 
-def _json_patched(kind: Kind, old: Object, patch: Any) -> Object:
+def _json_patched(old: Object, patch: Any) -> Object:
     try:
         return _as_object(jsonpatch.apply_json_patch(old, patch))
     except PatchError as error:
-        name = old["metadata"].get("name", "")
+        # No details: kubectl would print those in place of the message.
         message = f"the server rejected our request due to an error in our request: {error}"
-        details = {"name": name, "group": kind.group, "kind": kind.plural}
-        raise status.StatusError(422, "Invalid", message, details) from None
+        raise status.StatusError(422, "Invalid", message) from None
 
 
 def _as_object(value: Any) -> Object:

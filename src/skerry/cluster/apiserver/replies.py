@@ -78,9 +78,9 @@ def with_warnings(reply: Reply, warnings: list[str]) -> Reply:
     """Add `Warning: 299` headers, which kubectl prints; several are joined into one header as RFC 9110 allows."""
     if not warnings:
         return reply
-    earlier = [reply.headers["warning"]] if "warning" in reply.headers else []
-    quoted = ", ".join([*earlier, *(f'299 - "{_quoted(text)}"' for text in warnings)])
-    return Reply(reply.code, reply.body, reply.media_type, {**reply.headers, "warning": quoted})
+    quoted = [f'299 - "{_quoted(text)}"' for text in warnings]
+    before = [reply.headers["warning"]] if "warning" in reply.headers else []
+    return Reply(reply.code, reply.body, reply.media_type, {**reply.headers, "warning": ", ".join([*before, *quoted])})
 
 
 def _quoted(text: str) -> str:

@@ -32,6 +32,7 @@ from skerry.machinery.fielderrors import FieldError
 
 _ATTEMPTS: Final = 10
 _NAME_ATTEMPTS: Final = 8
+_OBJECT_LIMIT: Final = 3 * 1024 * 1024 // 2  # etcd's own; what fits here must fit into a cluster's database too
 _NO_VERSION: Final = FieldError(
     "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
 )
@@ -67,7 +68,7 @@ class Writer:
                 if not generated:
                     raise status.already_exists(kind.group_resource, key.name) from None
             else:
-                options.warnings.extend(kind.warn(new, None))
+                options.warnings.extend(admission.warnings_of(kind, new, None))
                 return self._printed(kind, stored, options, 201, output)
         error = status.already_exists(kind.group_resource, key.name)
         message = f"{error.message}, the server was not able to generate a unique name for the object"
@@ -156,7 +157,7 @@ class Writer:
         new = self._admission.create(kind, applied.item)
         self._ownership.put(None, new, applied.managed_fields)
         stored = await self._create(Key(kind.storage_key, target.namespace or "", name), kind, new, options)
-        options.warnings.extend(kind.warn(new, None))
+        options.warnings.extend(admission.warnings_of(kind, new, None))
         return self._printed(kind, stored, options, 201, output)
 
     async def _create(self, key: Key, kind: Kind, new: Object, options: WriteOptions) -> bytes:
@@ -164,7 +165,7 @@ class Writer:
             if self._store.get(key) is not None:
                 raise AlreadyExists(key)
             return _encoded(kind, new)
-        return await self._store.create(key, _stored(kind, new))
+        return await self._store.create(key, _fitting(_stored(kind, new)))
 
     async def _replace(
         self,
@@ -182,7 +183,7 @@ class Writer:
             raise status.conflict(kind.group_resource, target.name or "")
         self._guard.update(options.user, target, item, old)
         new = self._admission.update(kind, item, old, target.subresource)
-        options.warnings.extend(kind.warn(new, old))
+        options.warnings.extend(admission.warnings_of(kind, new, old))
         new["metadata"]["resourceVersion"] = old_meta["resourceVersion"]
         if applied is None:
             self._ownership.updated(target, old, new, sent, options)
@@ -216,7 +217,7 @@ class Writer:
                 return await self._store.delete(
                     key, version, empty=key.name if kind.group_resource == "namespaces" else None
                 )
-            return await self._store.update(key, _stored(kind, new), version)
+            return await self._store.update(key, _fitting(_stored(kind, new)), version)
         except Missing:
             raise status.not_found(kind.group_resource, key.name) from None
         except NotEmpty as error:
@@ -249,6 +250,12 @@ def _decoded(request: Request, target: Target, options: WriteOptions) -> Object:
 
 def _stored(kind: Kind, item: Object) -> Object:
     return kind.to_storage(item) if kind.to_storage else item
+
+
+def _fitting(stored: Object) -> Object:
+    if len(msgspec.json.encode(stored)) > _OBJECT_LIMIT:
+        raise status.too_large_to_store()
+    return stored
 
 
 def _encoded(kind: Kind, item: Object) -> bytes:

@@ -21,7 +21,7 @@ from skerry.machinery import status
 from skerry.machinery.selectors import SelectorError, parse_fields
 
 # Whether the server lives, and which one it is, is said to everybody.
-OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
 _SELECTING: Final = frozenset({"list", "watch"})
 _UNSERVED: Final = {"GET": "list", "HEAD": "list", "POST": "create", "PUT": "update"}
 

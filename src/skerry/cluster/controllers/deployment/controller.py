@@ -77,7 +77,8 @@ class DeploymentController:
         await patch_status(self._client, deployment, planned.status)
         if planned.revision is not None:
             body = {"metadata": {"annotations": {REVISION_ANNOTATION: planned.revision}}}
-            await patch(self._client, deployment, body)
+            # Through the status: an annotation written the other way is a new generation.
+            await patch(self._client, deployment, body, kind=Deployment.Status)
         await self._tell(deployment, planned)
         for item in planned.delete:
             log.info("old replica set deleted", replica_set=name_of(item), namespace=meta(item).namespace)
