@@ -4,7 +4,7 @@ Its schema is not kept: KServe's are a megabyte of JSON each, ten times that in 
 decoded, from a small cache or read again; whoever asks lets go of it with the request.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -62,15 +62,6 @@ class CustomSchema:
 
 
 @dataclass(frozen=True)
-class ScalePaths:
-    """Where `scale` finds its figures: names, one below the other."""
-
-    spec_replicas: Sequence[str]
-    status_replicas: Sequence[str]
-    selector: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
 class Custom:
     """What only custom kinds have. `versions` are the apiVersions that share one stored object."""
 
@@ -80,5 +71,4 @@ class Custom:
     fingerprint: str
     list_kind: str
     singular: str
-    scale: ScalePaths | None = None
     selectable: frozenset[str] = frozenset()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from skerry.api.crd.columns import columns_of
-from skerry.api.custom import Custom, CustomResource, CustomSchema, ScalePaths
-from skerry.api.registry import ALL_VERBS, Kind, Object
+from skerry.api.custom import Custom, CustomResource, CustomSchema
+from skerry.api.registry import ALL_VERBS, Kind, Object, ScalePaths
 from skerry.machinery.fielderrors import FieldError
 from skerry.machinery.jsonpath import names_of
 from skerry.machinery.structural.validating import errors_of
@@ -50,6 +50,7 @@ def _kind(definition: Object, version: Object, served: Sequence[Object], schema_
         # What is on its way out takes no new objects.
         verbs=tuple(verb for verb in ALL_VERBS if verb != "create" or not meta.get("deletionTimestamp")),
         subresources=tuple(sub for sub in ("scale", "status") if subresources.get(sub) is not None),
+        scale=_scale(subresources.get("scale")),
         default=partial(_complete, schema),
         validate=partial(_validate, schema),
         to_storage=partial(_as_version, f"{group}/{storage}"),
@@ -62,7 +63,6 @@ def _kind(definition: Object, version: Object, served: Sequence[Object], schema_
             fingerprint=f"{meta.get('uid')}/{meta.get('generation')}/{name}",
             list_kind=names.get("listKind") or f"{names['kind']}List",
             singular=names.get("singular") or names["kind"].lower(),
-            scale=_scale(subresources.get("scale")),
             selectable=frozenset(each["jsonPath"].removeprefix(".") for each in version.get("selectableFields") or []),
         ),
     )

@@ -26,7 +26,6 @@ from skerry.cluster.apiserver.access.secrets import AccountSecrets
 from skerry.cluster.apiserver.access.token_api import TokenApi
 from skerry.cluster.apiserver.admission import Admission, Hook
 from skerry.cluster.apiserver.custom.definitions import Definitions
-from skerry.cluster.apiserver.custom.scale import CustomScale
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.eviction import EvictionApi
@@ -97,7 +96,6 @@ class ApiServer:
             PodApi(parts.store, self._reader, now, turns, parts.read_logs),
             PodStreams(self._reader, parts.node),
             ScaleApi(self._reader, self._writer, now),
-            CustomScale(self._reader, self._writer, turns),
             EvictionApi(self._reader, self._writer, self._deleter, now),
             MetricsApi(self._reader, parts.usage, now),
             VolumesApi(self._reader, now),
@@ -162,7 +160,7 @@ class ApiServer:
         verb = verb_of(request, target)
         self._gate.authorize(request.user, verb, target, request.query)
         reply = await self._done(request, target, verb)
-        if target.kind.deprecated and isinstance(reply, Reply) and not request.inside:
+        if target.kind.deprecated and isinstance(reply, Reply):
             return with_warnings(reply, [target.kind.deprecated])
         return reply
 

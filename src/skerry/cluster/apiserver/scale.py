@@ -124,11 +124,14 @@ def scale_of(kind: Kind, item: Object) -> Object:
     selector = _at(item, paths.selector) if paths.selector is not None else None
     if selector:
         seen["selector"] = selector if isinstance(selector, str) else str(label_selector(selector))
+    wanted = _at(item, paths.replicas)
+    if wanted is None and kind.custom is not None:
+        raise errors.internal(f"the spec replicas field {_json_path(paths.replicas)} does not exist")
     return {
         "apiVersion": SCALE.api_version,
         "kind": SCALE.kind,
         "metadata": {field: meta[field] for field in _SHOWN_METADATA if field in meta},
-        "spec": {"replicas": _at(item, paths.replicas) or 0},
+        "spec": {"replicas": wanted or 0},
         "status": seen,
     }
 
@@ -160,6 +163,10 @@ def _at(item: Object, path: Sequence[str]) -> Any:
 
 def _paths(kind: Kind) -> ScalePaths:
     return kind.scale or ScalePaths()
+
+
+def _json_path(names: Sequence[str]) -> str:
+    return "".join(f".{name}" for name in names)
 
 
 def _decoded(reply: Reply) -> Object:

@@ -13,7 +13,7 @@ from skerry.cluster.apiserver.admission import Admission
 from skerry.cluster.apiserver.ownership import Ownership, configuration_of
 from skerry.cluster.apiserver.patching import patched
 from skerry.cluster.apiserver.printing import Output
-from skerry.cluster.apiserver.reading import Reader, key_of, shown, stored_reply
+from skerry.cluster.apiserver.reading import Reader, key_of, stored_reply
 from skerry.cluster.apiserver.replies import Reply, with_warnings
 from skerry.cluster.apiserver.requests import (
     APPLY_PATCH,
@@ -193,16 +193,6 @@ class Writer:
             return self._printed(kind, _encoded(kind, new), options, 200, output)
         data = await self._write(target, new, int(old_meta["resourceVersion"]))
         return self._printed(kind, data, options, 200, output)
-
-    async def store_changed(self, target: Target, old: Object, item: Object, options: WriteOptions) -> Object:
-        """Store what a sub-resource made of an object, for which it holds the turn; raises `Conflict`."""
-        whole = Target(target.kind, target.namespace, target.name)
-        new = self._admission.update(target.kind, item, old, None)
-        self._ownership.updated(target, old, new, old["metadata"].get("managedFields"), options)
-        if options.dry_run or new == old:
-            return new
-        data = await self._write(whole, new, int(old["metadata"]["resourceVersion"]))
-        return shown(target.kind, msgspec.json.decode(data))
 
     async def _write(self, target: Target, new: Object, version: int) -> bytes:
         """Store the object, or remove it when its last finalizer has just gone."""
