@@ -24,6 +24,7 @@ _FILES: Final = (
     *(".joblib", ".pkl", ".pickle", ".skops", ".ubj", ".bst"),
 )
 _NAMES: Final = ("model.py", "model.json", "model.txt")  # Python code, XGBoost, LightGBM
+_SAVED_MODEL: Final = "saved_model.pb"
 _VERSION: Final = re.compile(r"^0*[1-9]\d*")
 _POLL_SECONDS: Final = 0.05
 _MOST_WAIT_SECONDS: Final = 600.0
@@ -110,6 +111,8 @@ def _is_config(path: Path) -> bool:
 def model_name(path: Path) -> str:
     """A name that fits into a URL as it is."""
     plain = path.absolute()
+    if plain.name == _SAVED_MODEL:  # the same for all of them
+        plain = plain.parent
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain.stem if plain.is_file() else plain.name).strip("-.") or "model"
 
 

@@ -7,11 +7,13 @@ once or as a future, so that the fast case pays for no scheduling.
 import asyncio
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
 from skerry.server import log
 from skerry.server.calls import InferCall
+from skerry.server.engines import SelfDescribed
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.model_metrics import Interface, Method
 from skerry.server.registry import Registry, ServedVersion
@@ -34,6 +36,8 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    rt_info: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    """What the model's author wrote into it, as OVMS has it; left out where there is nothing."""
 
 
 class DataPlane:
@@ -61,6 +65,7 @@ class DataPlane:
             platform=served.model.platform,
             inputs=_described(served.model.inputs),
             outputs=_described(served.model.outputs),
+            rt_info=(served.model.rt_info if isinstance(served.model, SelfDescribed) else None) or msgspec.UNSET,
         )
 
     def find(self, name: str, version: str) -> ServedVersion:

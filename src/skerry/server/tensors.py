@@ -53,6 +53,9 @@ class Dim(msgspec.Struct, frozen=True):
         return "-1" if self.high is None else f"[{self.low}~{self.high}]"
 
 
+ANY: Final = Dim(0, None)
+
+
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a model says about one of its inputs or outputs, as clients see it (after `--layout` and the like)."""
 

@@ -40,6 +40,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         platform=_TEXT,
         inputs=_list(_one("TensorMetadata")),
         outputs=_list(_one("TensorMetadata")),
+        rt_info={"type": "object", "description": "what the model's author wrote into it"},
     ),
     "RequestInput": _object(
         "name shape datatype",
