@@ -1,4 +1,4 @@
-"""The iris model of `harness`, y = softmax(x · W), in every format that OpenVINO reads, written without their libraries.
+"""The iris model of `harness`, y = softmax(x · W), in every format that OpenVINO reads, without their libraries.
 
 ONNX, TensorFlow and Paddle keep their models in protocol buffers, TensorFlow Lite in a FlatBuffer. The numbers of the
 fields are those of onnx.proto, graph.proto and saved_model.proto, framework.proto, and schema.fbs.

@@ -128,6 +128,11 @@ class Execution:
         collecting = self._batches is not None and self._batches.busy
         return collecting or bool(self._waiting) or len(self._idle) < len(self._threads)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a thread, and somebody for them."""
+        return sum(not job.future.done() for job in self._waiting)
+
     def run(self, call: Call) -> InferResponse | asyncio.Future[InferResponse]:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:
