@@ -66,6 +66,8 @@ CASES: list[tuple[str, tuple[Any, ...], str | None]] = [
     ("wrong method", ("PUT", "/v2/models/two"), "Unsupported method"),
     ("wrong method", ("POST", "/v2/models/two"), "Unsupported method"),
     ("unknown path", ("GET", "/nowhere"), "Invalid request URL"),
+    ("`/`, `/v2/models`", ("GET", "/"), "Invalid request URL"),
+    ("`/`, `/v2/models`", ("GET", "/v2/models"), "Invalid request URL"),
     ("path with `..`", ("GET", "/v2/../x"), "The provided base path is invalid or doesn't exists"),
     ("`/metrics` when off", ("GET", "/metrics"), "Invalid request URL"),
     ("body that is no JSON", post(b"{"), None),

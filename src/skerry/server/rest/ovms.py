@@ -24,6 +24,7 @@ _CONTENT_TYPE: Final = b"application/json; charset=utf-8"
 _REWRITTEN: Final = frozenset({JSON, b"application/octet-stream"})
 _LENGTH: Final = b"inference-header-content-length"
 _URL: Final = "Invalid request URL"
+_UNKNOWN: Final = frozenset({Endpoint.ALIVE, Endpoint.MODELS})  # KServe's servers have them, OVMS does not
 _NO_VERSION: Final = "Model with requested version is not found"
 _OF_REQUEST: Final = (b'"outputs"', b'"binary_data_output"')
 
@@ -104,6 +105,8 @@ class Ovms:
         if b".." in request.target:
             return _typed(error(400, "The provided base path is invalid or doesn't exists"))
         route = self._routes.find(request.target)
+        if route is not None and route.endpoint in _UNKNOWN:
+            return _typed(error(400, _URL))
         if route is not None and route.endpoint is Endpoint.INFER and b"content-encoding" not in request.headers:
             request = self._as_meant(request, route)
         return mapped(self._handler(request), partial(_as_said, route))

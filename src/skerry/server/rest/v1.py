@@ -4,6 +4,7 @@
 |---|---|
 | GET /v1/models | `{"models": [names]}` of those that answer |
 | GET /v1/models/M[/versions/V] | `{"name": M, "ready": true}`; 503 while it cannot answer; 404 |
+| GET /v1/models/M[/versions/V]/metadata | inputs and outputs, as TensorFlow Serving describes them |
 | POST /v1/models/M[/versions/V]:predict | `{"predictions": …}` |
 
 A request has rows, `{"instances": [row, …]}`, or columns, `{"inputs": …}`. A row is the value of the only input or an
@@ -11,6 +12,9 @@ object of values by input; a column is the whole tensor, or an object of those. 
 `{"b64": "…"}`; a text is itself. Predictions come in the form of the request: rows for rows, columns for columns, each
 an object by output where there are several. Columns are called `predictions` too, as in KServe. Rows for a model that
 takes one at a time run one by one.
+
+Two paths that KServe's servers have beside their protocols are here too: `/`, which says that they are alive, and
+`/v2/models`, the same names as `/v1/models`.
 """
 
 import asyncio
@@ -34,10 +38,12 @@ from skerry.server.registry import Registry, ServedVersion
 from skerry.server.rest.failures import response_of
 from skerry.server.rest.one_by_one import OneByOne, rows_of
 from skerry.server.rest.routes import Endpoint, Route
+from skerry.server.rest.v1_metadata import signature_of
 from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, InferResponse, Tensor, TensorSpec
 
 Answer: TypeAlias = Callable[[Request, Route], Response | Later]
 _INTERFACE: Final = "REST"
+_ALIVE: Final = b'{"status":"alive"}'
 _KINDS: Final = {"b": "b", "u": "iu", "i": "iu", "f": "iuf"}  # what JSON may hold for each kind of NumPy's types
 
 
@@ -56,7 +62,15 @@ def endpoints(plane: DataPlane, registry: Registry) -> Mapping[Endpoint, Answer]
         plane.model_ready(route.model, route.version, _INTERFACE)
         return Response(body=msgspec.json.encode({"name": route.model, "ready": True}))
 
+    def metadata(_request: Request, route: Route) -> Response:
+        version = plane.find(route.model, route.version).version
+        described = plane.metadata(route.model, route.version, _INTERFACE)
+        return Response(body=msgspec.json.encode(signature_of(described, version)))
+
     return {
+        Endpoint.ALIVE: lambda _request, _route: Response(body=_ALIVE),
+        Endpoint.MODELS: lambda _request, _route: _models(registry),
+        Endpoint.V1_METADATA: metadata,
         Endpoint.V1_MODELS: lambda _request, _route: _models(registry),
         Endpoint.V1_MODEL: status,
         Endpoint.V1_PREDICT: partial(_predict, plane),
