@@ -36,6 +36,7 @@ _SIZES: Final = {
     "UINT16": 2,
     "INT16": 2,
     "FP16": 2,
+    "BF16": 2,
     "UINT64": 8,
     "INT64": 8,
     "FP64": 8,

@@ -28,6 +28,7 @@ sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # 
 import openvino as ov
 
 from skerry.server import log
+from skerry.server.bfloat16 import BF16
 from skerry.server.cpu import usable_processors
 from skerry.server.engines import Shape, Slot, Values
 from skerry.server.engines.openvino_files import model_file
@@ -48,6 +49,7 @@ _DATATYPES: Final = {
     "i32": "INT32",
     "i64": "INT64",
     "f16": "FP16",
+    "bf16": BF16,
     "f32": "FP32",
     "f64": "FP64",
     "string": BYTES,
@@ -208,6 +210,12 @@ def _streams(compiled: ov.CompiledModel) -> int:
         return 1
 
 
+def _values_of(tensor: ov.Tensor) -> Array:
+    """A flat view; OpenVINO shows BF16 as if it were FP16."""
+    values: Array = tensor.data.reshape(-1)
+    return values.view(DTYPES[BF16]) if tensor.element_type == ov.Type.bf16 else values
+
+
 class OpenVinoSlot:
     """One request object, called in the cheapest way."""
 
@@ -247,11 +255,11 @@ class FixedSlot(OpenVinoSlot):
         for spec, index in inputs:
             tensor = ov.Tensor(request.model_inputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_input_tensor(index, tensor)
-            self._rooms.append(tensor.data.reshape(-1))
+            self._rooms.append(_values_of(tensor))
         for spec, index in outputs:
             tensor = ov.Tensor(request.model_outputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_output_tensor(index, tensor)
-            self._results.append((tensor.data.reshape(-1), spec.fixed_shape or ()))
+            self._results.append((_values_of(tensor), spec.fixed_shape or ()))
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for room, pair in zip(self._rooms, inputs, strict=True):
@@ -272,7 +280,7 @@ class VaryingSlot(OpenVinoSlot):
         for (index, kind), (values, shape) in zip(self._inputs, inputs, strict=True):
             tensor = ov.Tensor(kind, ov.Shape(shape))
             if not isinstance(values, list):
-                tensor.data.reshape(-1)[:] = values
+                _values_of(tensor)[:] = values
             elif values:
                 tensor.bytes_data = np.array(values, np.bytes_).reshape(shape)
             self._request.set_input_tensor(index, tensor)
@@ -283,7 +291,7 @@ class VaryingSlot(OpenVinoSlot):
         tensor = self._request.get_output_tensor(index)
         if datatype == BYTES:
             return [bytes(element) for element in tensor.bytes_data.reshape(-1)], tuple(tensor.shape)
-        return tensor.data.flatten(), tuple(tensor.shape)
+        return _values_of(tensor).copy(), tuple(tensor.shape)
 
 
 class PaddedSlot(OpenVinoSlot):

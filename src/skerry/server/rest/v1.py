@@ -29,6 +29,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from skerry.server.bfloat16 import BF16
 from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
 from skerry.server.engines.tabular import rows_of_table
@@ -39,7 +40,17 @@ from skerry.server.rest.failures import response_of
 from skerry.server.rest.one_by_one import OneByOne, rows_of
 from skerry.server.rest.routes import Endpoint, Route
 from skerry.server.rest.v1_metadata import signature_of
-from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, InferResponse, Tensor, TensorSpec
+from skerry.server.tensors import (
+    BYTES,
+    DTYPES,
+    Array,
+    InferRequest,
+    InferResponse,
+    Tensor,
+    TensorSpec,
+    array_of,
+    numbers_of,
+)
 
 Answer: TypeAlias = Callable[[Request, Route], Response | Later]
 _INTERFACE: Final = "REST"
@@ -202,7 +213,7 @@ def _byte_string(name: str, value: Any) -> bytes:
 
 
 def _numbers(spec: TensorSpec, values: Any) -> Array:
-    dtype = DTYPES.get(spec.datatype)
+    dtype = DTYPES.get("FP32" if spec.datatype == BF16 else spec.datatype)
     if dtype is None:
         raise InvalidRequest(f"input {spec.name} has a type that this protocol cannot carry")
     try:
@@ -219,7 +230,8 @@ def _numbers(spec: TensorSpec, values: Any) -> Array:
         if int(given.min()) < bounds.min or int(given.max()) > bounds.max:
             raise InvalidRequest(f"a value is outside of {bounds.min}..{bounds.max}; input name: {spec.name}")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(given, dtype)
+        array = np.ascontiguousarray(given, dtype)
+    return array_of(array, BF16) if spec.datatype == BF16 else array
 
 
 def _write(answer: InferResponse, *, rows: bool) -> Response:
@@ -242,7 +254,7 @@ def _shaped(tensor: Tensor) -> Array:
         texts = np.empty(len(values), object)
         texts[:] = [_text(value) for value in values]
         return texts.reshape(tensor.shape)
-    return values.reshape(tensor.shape)
+    return numbers_of(values, tensor.datatype).reshape(tensor.shape)
 
 
 def _text(value: bytes) -> Any:
