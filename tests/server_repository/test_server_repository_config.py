@@ -44,7 +44,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert (a.path, a.nireq, a.batch_size, a.mean) == (tmp_path / "models" / "a", 3, "2", "[1,2,3]")
     assert json.loads(a.layout) == {"x": "NHWC:NCHW"}
     assert (b.scale, b.color_format, b.precision, b.cache_dir) == ("2.0", "BGR:RGB", "fp32:u8", "/cache")
-    assert (c.plugin_config, c.version_policy.latest, c.target_device) == ({"NUM_STREAMS": 2}, None, "CPU")
+    assert (c.plugin_config, c.version_policy.latest) == ({"NUM_STREAMS": 2}, None)
     assert (config.metrics, config.metrics_list) == (True, ("ovms_streams",))
 
 
