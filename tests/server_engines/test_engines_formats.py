@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.server import harness
 from tests.server.harness import iris_answer, run_to_end, serving
 from tests.server_engines import written
 
 from skerry.cli.serve import model_name
+from skerry.server.engines import openvino_files
 from skerry.server.engines.choosing import Engines
 from skerry.server.engines.openvino import OpenVinoModel
 from skerry.server.errors import LoadError
@@ -125,6 +128,21 @@ def test_a_file_that_cannot_be_read(
         load(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+@given(st.binary(max_size=300), st.sampled_from(["model.onnx", "model.pb", "saved_model.pb", "model.tflite"]))
+def test_any_bytes_are_judged(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
+    file = tmp_path_factory.getbasetemp() / name
+    file.write_bytes(content)
+    try:
+        assert openvino_files.model_file(file) in {file, file.parent}
+    except LoadError as why:
+        assert str(why).startswith(f"cannot load {file}: ")
+
+
+def test_a_file_of_very_many_fields_is_not_walked_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x3a\x00" + b"\x08\x01" * (1 << 21) + b"\x07")
+    assert openvino_files.model_file(tmp_path) == tmp_path / "model.onnx"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ for each, not the weights.
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -26,6 +27,7 @@ _TF_FIELDS: Final = frozenset({1, 2, 3, 4, 5})
 _SAVED_MODEL_FIELDS: Final = frozenset({(1, 0), (2, 2)})
 _FIXED_BYTES: Final = {1: 8, 5: 4}
 _MOST_VARINT_BYTES: Final = 10
+_MOST_FIELDS: Final = 1 << 18  # a graph has one for each of its nodes; beyond that nothing is judged
 # What people have instead, and how they get something that can be loaded.
 _INSTEAD: Final = {
     **dict.fromkeys((".pt", ".pth", ".pt2"), "PyTorch's own files need PyTorch; save it with torch.onnx.export"),
@@ -67,7 +69,7 @@ def _checked(file: Path) -> Path:
             if not head:
                 raise LoadError(f"cannot load {file}: the file is empty")
             if file.suffix == ".onnx" or (file.suffix == ".pb" and not _TEXT_GRAPH.match(head)):
-                _check_message(file, set(_fields(stream, file.stat().st_size)))
+                _check_message(file, set(islice(_fields(stream, file.stat().st_size), _MOST_FIELDS)))
     except OSError as why:
         raise LoadError(f"cannot load {file}: {why.strerror}") from None
     except _NotWhole as why:
