@@ -22,7 +22,7 @@ from tests.server import harness
 from tests.server.harness import iris_answer, run_to_end, serving
 from tests.server_engines import written
 
-from skerry.cli.serve import model_name
+from skerry.cli.serve import model_name, model_path
 from skerry.server.engines import openvino_files
 from skerry.server.engines.choosing import Engines
 from skerry.server.engines.openvino import OpenVinoModel
@@ -72,6 +72,15 @@ def test_a_saved_model_is_its_directory(tmp_path: Path) -> None:
     (tmp_path / "flowers" / "variables").mkdir()
     (tmp_path / "flowers" / "variables" / "variables.index").write_bytes(b"x")
     assert versions_of(file)[1].mark != before
+
+
+def test_what_tensorflow_writes_beside_a_saved_model(tmp_path: Path) -> None:
+    file = written.write(tmp_path, "saved model")
+    for name in ("fingerprint.pb", "keras_metadata.pb"):
+        (tmp_path / name).write_bytes(written.message((1, 2**63), (2, 5)))
+    assert openvino_files.model_file(tmp_path) == tmp_path
+    assert model_path(tmp_path) == file
+    np.testing.assert_allclose(answer_of(load(tmp_path)), iris_answer([ROW]), rtol=1e-5)
 
 
 def test_a_text_graph_is_left_to_the_reader(tmp_path: Path) -> None:

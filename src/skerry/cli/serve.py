@@ -90,6 +90,7 @@ def model_path(path: Path) -> Path:
         return path
     if any(entry.name in _NAMES for entry in entries):
         return path
+    entries.sort(key=lambda entry: entry.name != _SAVED_MODEL)  # before the other .pb files that lie beside it
     for suffix in _FILES:
         for entry in entries:
             if entry.suffix == suffix and entry.is_file():

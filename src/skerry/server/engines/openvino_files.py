@@ -48,6 +48,8 @@ def model_file(version: Path) -> Path:
         files = sorted(version.iterdir())
     except OSError as why:
         raise LoadError(f"cannot load {version}: {why.strerror}") from None
+    # TensorFlow and Keras write other .pb files beside a SavedModel's: fingerprint.pb, keras_metadata.pb.
+    files.sort(key=lambda file: file.name != SAVED_MODEL)
     for suffix in SUFFIXES:
         for file in files:
             if file.suffix == suffix:
