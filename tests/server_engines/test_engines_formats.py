@@ -74,6 +74,32 @@ def test_a_saved_model_is_its_directory(tmp_path: Path) -> None:
     assert versions_of(file)[1].mark != before
 
 
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_saved_model_of_tensorflow_itself() -> None:
+    [directory] = (path for path in GOLDEN.glob("tensorflow-*") if path.is_dir())
+    assert {path.name for path in directory.iterdir()} >= {"fingerprint.pb", "saved_model.pb", "variables"}
+    model = load(directory)
+    assert [(spec.name, spec.shape) for spec in model.inputs] == [("x", [-1, 4])]
+    assert [(spec.name, spec.shape) for spec in model.outputs] == [("probabilities", [-1, 3])]
+    np.testing.assert_allclose(answer_of(model), iris_answer([ROW]), rtol=1e-5)
+
+
+def test_a_quantised_model_of_tensorflow_itself() -> None:
+    [file] = GOLDEN.glob("tensorflow-*.tflite")
+    known = json.loads(file.with_suffix(".json").read_text())
+    model = load(file)
+    assert [(spec.datatype, spec.shape) for spec in (*model.inputs, *model.outputs)] == [
+        ("UINT8", [-1, 4]),
+        ("UINT8", [-1, 3]),
+    ]
+    rows = np.array(known["rows"], np.uint8)
+    [(values, shape)] = model.slot().infer([(rows.reshape(-1), rows.shape)])
+    # Where the steps of a byte are rounded is an engine's own.
+    np.testing.assert_allclose(np.asarray(values).reshape(shape).astype(int), known["answers"], atol=1)
+
+
 def test_what_tensorflow_writes_beside_a_saved_model(tmp_path: Path) -> None:
     file = written.write(tmp_path, "saved model")
     for name in ("fingerprint.pb", "keras_metadata.pb"):
