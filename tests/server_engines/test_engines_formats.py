@@ -185,8 +185,8 @@ def test_a_file_of_very_many_fields_is_not_walked_to_its_end(tmp_path: Path) -> 
         ("model.pt", "torch.onnx.export"),
         ("model.pt2", "torch.onnx.export"),
         ("model.keras", "model.export(directory)"),
-        ("model.pdiparams", "a .pdmodel, which is missing"),
-        ("model.bin", "an .xml, which is missing"),
+        ("model.pdiparams", "a .pdmodel that is missing"),
+        ("model.bin", "an .xml that is missing"),
         ("model.safetensors", "known are .xml, .onnx"),
     ],
 )

@@ -32,8 +32,8 @@ _MOST_FIELDS: Final = 1 << 18  # a graph has one for each of its nodes; beyond t
 _INSTEAD: Final = {
     **dict.fromkeys((".pt", ".pth", ".pt2"), "PyTorch's own files need PyTorch; save it with torch.onnx.export"),
     **dict.fromkeys((".h5", ".keras"), "Keras' own files need Keras; save it with model.export(directory)"),
-    ".pdiparams": "these are the weights of a .pdmodel, which is missing",
-    ".bin": "these are the weights of an .xml, which is missing",
+    ".pdiparams": "the weights of a .pdmodel that is missing; Paddle 3 writes it with FLAGS_enable_pir_api=0",
+    ".bin": "the weights of an .xml that is missing",
 }
 
 
