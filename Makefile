@@ -31,7 +31,7 @@ check: $(STAMP)  ## style, types, import contracts
 bench: $(STAMP)  ## all benchmarks; BENCH=--quick for the short form
 	for file in benchmarks/*.py; do $(BIN)/python -P $$file $(BENCH) || exit 1; done
 
-peers: $(STAMP)  ## what CI leaves out: KServe's own clients, in an environment of 700 MB (and MLServer's, for the benchmarks)
+peers: $(STAMP)  ## what CI leaves out: KServe's own clients, in an environment of 700 MB, schemathesis (and MLServer, for the benchmarks)
 	$(BIN)/python -m benchmarks.model_server.servers
 	$(BIN)/python -m pytest tests/server_clients tests/conformance/test_conformance_kserve.py
 

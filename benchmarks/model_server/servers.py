@@ -22,6 +22,7 @@ HERE: Final = Path(__file__).parent
 PEERS: Final = {
     "kserve": ("kserve==0.21.0", "openvino"),
     "mlserver": ("mlserver==1.7.1", "uvloop<0.22", "openvino"),
+    "schemathesis": ("schemathesis==4.32.5",),  # no server: it judges ours
 }
 
 

@@ -26,7 +26,7 @@ def test_every_metric() -> None:
     metrics = ServerMetrics(["ovms_infer_req_queue_size", "ovms_infer_req_active"])
     VersionMetrics(metrics, "m", "1")
     names = [line.split()[2] for line in (metrics.text() + text_of_default()).splitlines() if line.startswith("# TYPE")]
-    assert len(names) == 9
+    assert len(names) == 12
     assert all(f"`{name}`" in REFERENCE for name in names)
 
 

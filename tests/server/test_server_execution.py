@@ -129,7 +129,9 @@ async def test_the_queue_has_an_end() -> None:
     with pytest.raises(Overloaded, match="the queue is full: 3 requests wait") as caught:
         bench.run(Call())
     assert caught.value.retry_after == 8  # four of two seconds each
+    assert bench.execution.waiting == 3
     waiting[3].cancel()  # somebody leaves, somebody may come
+    assert bench.execution.waiting == 2
     bench.run(Call("late"))
     bench.model.gate.release(10)
 

@@ -11,7 +11,7 @@ from skerry.server.layouts import (
     resizes_pictures,
     takes_pictures,
 )
-from skerry.server.tensors import Dim
+from skerry.server.tensors import ANY, Dim
 
 
 def test_a_layout_for_the_only_input() -> None:
@@ -62,17 +62,23 @@ def test_where_the_batch_is(layout: str, position: int | None) -> None:
 
 
 def test_shapes() -> None:
-    assert parse_shapes("(1,3,200:500,-1)", ["x"]) == {"x": (Dim(1, 1), Dim(3, 3), Dim(200, 500), Dim(0, None))}
-    assert parse_shapes('{"a": "(2)", "b": "(3,-1)"}', ["a", "b"]) == {
+    assert parse_shapes("(1,3,200:500,-1)", {"x": []}) == {"x": (Dim(1, 1), Dim(3, 3), Dim(200, 500), Dim(0, None))}
+    assert parse_shapes('{"a": "(2)", "b": "(3,-1)"}', {"a": [], "b": []}) == {
         "a": (Dim(2, 2),),
         "b": (Dim(3, 3), Dim(0, None)),
     }
 
 
-@pytest.mark.parametrize("text", ["(1,x)", "(1,-2)", "(5:2)", "auto", '{"z": "(1)"}', "{"])
+def test_any_shape() -> None:
+    present = {"a": [Dim(2, 2), Dim(3, 3)], "b": [Dim(1, 1)]}
+    assert parse_shapes("auto", present) == {"a": (ANY, ANY), "b": (ANY,)}
+    assert parse_shapes('{"a": "auto"}', present) == {"a": (ANY, ANY)}
+
+
+@pytest.mark.parametrize("text", ["(1,x)", "(1,-2)", "(5:2)", '{"z": "(1)"}', "{"])
 def test_bad_shapes(text: str) -> None:
     with pytest.raises(LoadError):
-        parse_shapes(text, ["x"])
+        parse_shapes(text, {"x": []})
 
 
 def test_dims_print_as_ovms_prints_them() -> None:

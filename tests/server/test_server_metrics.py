@@ -63,6 +63,9 @@ def test_the_default_set_and_the_full_one() -> None:
         "ovms_wait_for_infer_req_time_us",
         "ovms_streams",
         "ovms_current_requests",
+        "skerry_model_load_time_us",
+        "skerry_model_memory_bytes",
+        "skerry_waiting_requests",
     }
     chosen = ServerMetrics(["ovms_infer_req_queue_size", "ovms_current_graphs"])
     VersionMetrics(chosen, "m", "1")

@@ -10,9 +10,11 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 from tests.server import harness
+from tests.server_engines import written
 
 from skerry.server.cpu import cpu_quota, usable_processors
 from skerry.server.engines import openvino as engine
+from skerry.server.engines import openvino_files
 from skerry.server.engines.openvino import OpenVino, OpenVinoModel, OpenVinoSlot, choose_device, compile_config
 from skerry.server.errors import LoadError
 from skerry.server.execution import WarmModel
@@ -149,6 +151,8 @@ def test_shape_and_batch_are_in_the_clients_layout(tmp_path: Path) -> None:
     ranged = load(repository, layout="NHWC:NCHW", shape="(1,2:4,2,3)").inputs[0]
     assert (ranged.shape, ranged.expected) == ([1, -1, 2, 3], "(1,[2~4],2,3)")
     assert load(harness.save(harness.iris(), tmp_path / "iris"), batch_size="auto").inputs[0].shape == [-1, 4]
+    free = load(harness.save(harness.iris(), tmp_path / "iris"), shape="auto")
+    assert (free.inputs[0].shape, free.outputs[0].shape) == ([-1, -1], [-1, 3])
 
 
 def test_the_layout_that_the_model_carries(tmp_path: Path) -> None:
@@ -182,15 +186,15 @@ def test_options_that_cannot_be_applied(tmp_path: Path, options: dict[str, Any],
 
 def test_a_model_file_by_itself_is_version_1(tmp_path: Path) -> None:
     repository = harness.save(harness.iris(), tmp_path / "iris")
-    assert engine.model_file(repository / "1" / "model.xml") == repository / "1" / "model.xml"
+    assert openvino_files.model_file(repository / "1" / "model.xml") == repository / "1" / "model.xml"
 
 
 def test_the_order_of_formats(tmp_path: Path) -> None:
-    for name in ("a.onnx", "b.tflite", "saved_model.pb"):
-        (tmp_path / name).write_bytes(b"x")
-    assert engine.model_file(tmp_path).name == "a.onnx"
-    (tmp_path / "a.onnx").unlink()
-    assert engine.model_file(tmp_path) == tmp_path
+    for kind in ("onnx", "tflite", "saved model"):
+        written.write(tmp_path, kind)
+    assert openvino_files.model_file(tmp_path).name == "model.onnx"
+    (tmp_path / "model.onnx").unlink()
+    assert openvino_files.model_file(tmp_path) == tmp_path
 
 
 def test_defaults_stand_below_what_the_user_says() -> None:

@@ -66,6 +66,8 @@ CASES: list[tuple[str, tuple[Any, ...], str | None]] = [
     ("wrong method", ("PUT", "/v2/models/two"), "Unsupported method"),
     ("wrong method", ("POST", "/v2/models/two"), "Unsupported method"),
     ("unknown path", ("GET", "/nowhere"), "Invalid request URL"),
+    ("`/`, `/v2/models`", ("GET", "/"), "Invalid request URL"),
+    ("`/`, `/v2/models`", ("GET", "/v2/models"), "Invalid request URL"),
     ("path with `..`", ("GET", "/v2/../x"), "The provided base path is invalid or doesn't exists"),
     ("`/metrics` when off", ("GET", "/metrics"), "Invalid request URL"),
     ("body that is no JSON", post(b"{"), None),
@@ -222,6 +224,27 @@ def test_who_answers(both: tuple[Server, Server]) -> None:
     assert "access-control-allow-origin" not in both[0].get("/v2").headers
 
 
+def test_the_first_protocol_is_tensorflow_servings(both: tuple[Server, Server]) -> None:
+    plain, compatible = both
+    here, there = row("`/v1/models/M`")
+    assert plain.get("/v1/models/two").json == json.loads(here.strip("`").replace("M", '"two"'))
+    available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": "OK"}}
+    assert there == '`{"model_version_status": […]}`'
+    for path in ("two", "two/versions/1"):
+        assert compatible.get(f"/v1/models/{path}").json == {"model_version_status": [available]}
+    [broken] = compatible.get("/v1/models/broken").json["model_version_status"]
+    assert (broken["state"], broken["status"]["error_code"]) == ("LOADING", "UNKNOWN")
+    missing = {"nobody": "Model with requested name is not found", "two/versions/9": "Model with requested version is "}
+    for path, text in missing.items():
+        reply = compatible.get(f"/v1/models/{path}")
+        assert (reply.status, reply.json["error"][: len(text)]) == (404, text)
+    for body, key in (({"instances": [[1, 2, 3, 4]]}, "predictions"), ({"inputs": [[1, 2, 3, 4]]}, "outputs")):
+        replies = [server.ask(*post(body, "/v1/models/two:predict")) for server in both]
+        assert [list(reply.json) for reply in replies] == [["predictions"], [key]]
+        assert list(replies[0].json.values()) == list(replies[1].json.values())
+    assert list(compatible.ask(*post({"inputs": 1}, "/v1/models/two:predict")).json) == ["error"]
+
+
 def test_the_configuration(both: tuple[Server, Server], room: Path) -> None:
     reports = [server.get("/v1/config").json["broken"]["model_version_status"][0]["status"] for server in both]
     assert reports[0]["error_code"] == "UNKNOWN"
@@ -250,6 +273,8 @@ def test_every_row_is_tested() -> None:
         "content type",
         "`GET /v2`",
         "`/v1/config",
+        "`/v1/models/M`",
+        "`:predict`",
         "CORS",
     )
     cases = {line.split("|")[1].strip() for line in table}

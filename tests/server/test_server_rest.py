@@ -80,7 +80,7 @@ def test_binary_data_may_start_at_any_byte(tiny: Server) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
-        ("GET", "/", 404, "there is nothing at /"),
+        ("GET", "/nowhere", 404, "there is nothing at /nowhere"),
         ("GET", "/v2/nothing", 404, "there is nothing at /v2/nothing"),
         ("GET", "/v2/models/other", 404, "Model with requested name is not found: other"),
         ("GET", "/v2/models/other/ready", 404, "Model with requested name is not found: other"),

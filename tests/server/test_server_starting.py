@@ -3,6 +3,7 @@
 Nothing here needs the classifier: these servers start with a model of a few bytes.
 """
 
+import resource
 import shutil
 import socket
 import sys
@@ -203,6 +204,22 @@ def test_the_engine_calls_nobody() -> None:
     code = "import sys, skerry.server.engines.openvino; print(' '.join(sys.modules))"
     modules = set(run_to_end(sys.executable, "-c", code).stdout.split())
     assert not {name for name in modules if "telemetry" in name}
+
+
+def test_more_connections_than_the_usual_limit_of_open_files(model: Path, tmp_path: Path) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, usual[1]))
+    try:
+        with serving(tmp_path, model) as server:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+            connections = [server.connect() for _ in range(150)]
+            for connection in connections:
+                connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert connection.recv(12) == b"HTTP/1.1 200"
+            for connection in connections:
+                connection.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 
 
 def test_a_signal_before_the_model_is_there(tmp_path: Path) -> None:

@@ -32,15 +32,19 @@ def test_every_key(tmp_path: Path) -> None:
         tmp_path / "config.json",
         entry("a", layout={"x": "NHWC:NCHW"}, shape={"x": "(1,3,4,4)"}, batch_size=2, nireq=3, mean="[1,2,3]"),
         entry("b", layout="NHWC:NCHW", scale="2.0", color_format="BGR:RGB", precision="fp32:u8", allow_cache=True),
-        entry("c", plugin_config={"NUM_STREAMS": 2}, model_version_policy={"all": {}}, target_device="CPU"),
+        entry(
+            "c", plugin_config={"NUM_STREAMS": 2}, model_version_policy={"all": {}}, target_device="CPU", stateful=False
+        ),
         monitoring={"metrics": {"enable": True, "metrics_list": ["ovms_streams"]}},
     )
     config = config_file.read(path, COMMON)
+    assert config == config_file.read(tmp_path, COMMON)
+    assert config.digest == config_file.digest_of(tmp_path)
     a, b, c = config.models.values()
     assert (a.path, a.nireq, a.batch_size, a.mean) == (tmp_path / "models" / "a", 3, "2", "[1,2,3]")
     assert json.loads(a.layout) == {"x": "NHWC:NCHW"}
     assert (b.scale, b.color_format, b.precision, b.cache_dir) == ("2.0", "BGR:RGB", "fp32:u8", "/cache")
-    assert (c.plugin_config, c.version_policy.latest, c.target_device) == ({"NUM_STREAMS": 2}, None, "CPU")
+    assert (c.plugin_config, c.version_policy.latest) == ({"NUM_STREAMS": 2}, None)
     assert (config.metrics, config.metrics_list) == (True, ("ovms_streams",))
 
 
@@ -53,6 +57,7 @@ def test_every_key(tmp_path: Path) -> None:
         (entry("x", mean="1"), "mean needs layout"),
         (entry("x", base_path="s3://bucket/x"), "not a local directory"),
         (entry("x", graph_path="g.pbtxt"), "not supported"),
+        (entry("x", stateful=True), "stateful: not supported"),
         (entry("x", model_version_policy={"latest": 1}), "model_version_policy"),
         (entry("x/y"), "cannot contain '/'"),
     ],

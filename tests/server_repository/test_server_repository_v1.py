@@ -16,6 +16,9 @@ from openvino import opset13 as ops
 from tests.server import harness
 from tests.server.harness import Reply, Server, serving
 
+from skerry.server.rest import v1_metadata
+from skerry.server.tensors import BYTES, DTYPES
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +47,26 @@ def test_the_models(rows: Server) -> None:
         404,
         405,
     ]
+
+
+def test_what_a_model_takes_and_gives(rows: Server) -> None:
+    described = rows.get("/v1/models/tiny/metadata").json
+    assert described == rows.get("/v1/models/tiny/versions/1/metadata").json
+    assert described["modelSpec"] == {"name": "tiny", "signatureName": "", "version": "1"}
+    signature = described["metadata"]["signature_def"]["signatureDef"]["serving_default"]
+    assert signature["inputs"]["x"] == {
+        "dtype": "DT_FLOAT",
+        "tensorShape": {"dim": [{"size": "-1", "name": ""}, {"size": "4", "name": ""}], "unknownRank": False},
+        "name": "x",
+    }
+    assert list(signature["outputs"]) == ["y"]
+    assert [rows.get(f"/v1/models/{path}/metadata").status for path in ("nobody", "tiny/versions/2")] == [404, 404]
+    assert set(v1_metadata._TYPES) >= {*DTYPES, BYTES}
+
+
+def test_what_kserves_servers_have_beside_the_protocols(rows: Server) -> None:
+    assert rows.get("/").json == {"status": "alive"}
+    assert rows.get("/v2/models").json == rows.get("/v1/models").json
 
 
 @pytest.mark.parametrize(

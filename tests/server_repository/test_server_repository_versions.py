@@ -172,3 +172,25 @@ def test_load_and_unload(tmp_path: Path) -> None:
         assert server.ask("POST", "/v2/repository/models/nobody/load").status == 404
         assert server.ask("POST", "/v2/repository/index", b"[").status == 400
         assert server.get("/v2/repository/index").status == 405
+
+
+def heavy() -> ov.Model:
+    """32 MiB of weights."""
+    x = harness.parameter("x", (1, 2048), ov.Type.f32)
+    weights = np.arange(2048 * 4096, dtype=np.float32).reshape(2048, 4096)
+    y = harness.named("y", ops.matmul(x, ops.constant(weights), False, False))
+    return ov.Model([ops.result(y)], [x], "heavy")
+
+
+def test_what_a_version_takes(tmp_path: Path) -> None:
+    model = save(tmp_path / "model", 1)
+    with serving(tmp_path, model, "--metrics_enable", "--file_system_poll_wait_seconds=0") as server:
+        harness.save(heavy(), model, 2)
+        assert server.ask("POST", "/v1/config/reload").status == 200
+        labels = '{name="tiny",version="2"}'
+        assert 24 << 20 < server.counted(f"skerry_model_memory_bytes{labels}") < 256 << 20
+        assert 1_000 < server.counted(f"skerry_model_load_time_us{labels}") < 30_000_000
+        assert server.counted(f"skerry_waiting_requests{labels}") == 0
+        shutil.rmtree(model / "2")
+        server.ask("POST", "/v1/config/reload")
+        until(lambda: server.counted(f"skerry_model_memory_bytes{labels}") == 0)

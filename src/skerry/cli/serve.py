@@ -24,6 +24,7 @@ _FILES: Final = (
     *(".joblib", ".pkl", ".pickle", ".skops", ".ubj", ".bst"),
 )
 _NAMES: Final = ("model.py", "model.json", "model.txt")  # Python code, XGBoost, LightGBM
+_SAVED_MODEL: Final = "saved_model.pb"
 _VERSION: Final = re.compile(r"^0*[1-9]\d*")
 _POLL_SECONDS: Final = 0.05
 _MOST_WAIT_SECONDS: Final = 600.0
@@ -35,6 +36,7 @@ _SIZES: Final = {
     "UINT16": 2,
     "INT16": 2,
     "FP16": 2,
+    "BF16": 2,
     "UINT64": 8,
     "INT64": 8,
     "FP64": 8,
@@ -88,6 +90,7 @@ def model_path(path: Path) -> Path:
         return path
     if any(entry.name in _NAMES for entry in entries):
         return path
+    entries.sort(key=lambda entry: entry.name != _SAVED_MODEL)  # before the other .pb files that lie beside it
     for suffix in _FILES:
         for entry in entries:
             if entry.suffix == suffix and entry.is_file():
@@ -110,6 +113,8 @@ def _is_config(path: Path) -> bool:
 def model_name(path: Path) -> str:
     """A name that fits into a URL as it is."""
     plain = path.absolute()
+    if plain.name == _SAVED_MODEL:  # the same for all of them
+        plain = plain.parent
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain.stem if plain.is_file() else plain.name).strip("-.") or "model"
 
 

@@ -1,6 +1,7 @@
 """`python -m skerry.server`: the process, with OVMS's exit codes (64 for usage, 1 when it cannot start)."""
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -46,10 +47,17 @@ def _run(parsed: options.Options, without_effect: Sequence[str]) -> None:
         log.configure(parsed.log_level, parsed.log_path)
     except OSError as why:
         raise StartError(f"cannot write the log to {parsed.log_path}: {why.strerror}") from None
+    _let_many_connect()
     for name in without_effect:
         log.info("option accepted, it changes nothing here", option=name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(parsed, _STARTED_AT))
+
+
+def _let_many_connect() -> None:
+    """A connection is an open file, and the usual limit of 1024 is there for programs that use select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _versions() -> str:

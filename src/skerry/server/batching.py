@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from skerry.server import log
+from skerry.server.bfloat16 import BF16
 from skerry.server.engines import LoadedModel, Shape, Slot, Values
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.layouts import batch_position
@@ -289,7 +290,7 @@ def has_free_rows(model: LoadedModel) -> bool:
 
 def _has_free_rows(spec: TensorSpec) -> bool:
     dims = spec.dims
-    if spec.datatype not in DTYPES or not dims or dims[0].fixed or dims[0].low > 1:
+    if spec.datatype not in DTYPES or spec.datatype == BF16 or not dims or dims[0].fixed or dims[0].low > 1:
         return False
     if spec.layout and batch_position(spec.layout, len(dims)) != 0:
         return False

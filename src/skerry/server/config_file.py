@@ -19,6 +19,8 @@ from skerry.server.errors import LoadError
 from skerry.server.options import ModelOptions, UsageError, model_from
 
 _NO_EFFECT: Final = frozenset({"allow_cache"})
+# Of models with a state, which older releases of OVMS have; written out as off they ask for nothing.
+_STATEFUL: Final = frozenset({"stateful", "idle_sequence_cleanup", "low_latency_transformation", "max_sequence_number"})
 _MISSING: Final = frozenset({"custom_loader_options", "graph_path", "subconfig"})
 _REMOTE: Final = ("s3://", "gs://", "az://", "azure", "http://", "https://")
 _NEED_LAYOUT: Final = ("mean", "scale", "color_format", "precision")
@@ -60,11 +62,12 @@ class Config(msgspec.Struct, frozen=True):
 
 def digest_of(path: Path) -> str:
     """What changes with the file's content. Raises `LoadError`."""
-    return _digest(_content(path))
+    return _digest(_content(_file(path)))
 
 
 def read(path: Path, common: ModelOptions) -> Config:
     """Read the file; `common` are the command line's options for all models. Raises `LoadError`."""
+    path = _file(path)
     content = _content(path)
     try:
         document = msgspec.json.decode(content, type=_Document)
@@ -96,6 +99,11 @@ def read(path: Path, common: ModelOptions) -> Config:
     )
 
 
+def _file(path: Path) -> Path:
+    """Of a directory, the file that OVMS looks for in it."""
+    return path / "config.json" if path.is_dir() else path
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -109,6 +117,9 @@ def _digest(content: bytes) -> str:
 
 def _options(config: dict[str, Any], directory: Path, common: ModelOptions) -> ModelOptions:
     """One entry, as the command line would say it."""
+    if config.get("stateful"):
+        raise UsageError("stateful: not supported by this server")
+    config = {key: value for key, value in config.items() if key not in _STATEFUL}
     known = {*ModelOptions.__struct_fields__, "base_path", "model_version_policy", *_NO_EFFECT}
     if missing := [key for key in config if key in _MISSING]:
         raise UsageError(f"{', '.join(missing)}: not supported by this server yet")

@@ -14,6 +14,7 @@ import msgspec
 from skerry.server import log
 from skerry.server.batching import Answer, Call
 from skerry.server.calls import InferCall
+from skerry.server.engines import SelfDescribed
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.model_metrics import Interface, Method
 from skerry.server.registry import Registry, ServedVersion
@@ -36,6 +37,8 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    rt_info: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    """What the model's author wrote into it, as OVMS has it; left out where there is nothing."""
 
 
 class DataPlane:
@@ -63,6 +66,7 @@ class DataPlane:
             platform=served.model.platform,
             inputs=_described(served.model.inputs),
             outputs=_described(served.model.outputs),
+            rt_info=(served.model.rt_info if isinstance(served.model, SelfDescribed) else None) or msgspec.UNSET,
         )
 
     def find(self, name: str, version: str) -> ServedVersion:

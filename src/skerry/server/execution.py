@@ -135,6 +135,11 @@ class Execution:
         """Whether any inference waits or runs; one on the event loop is over before anybody can ask."""
         return self._batches.busy or bool(self._waiting) or len(self._idle) < len(self._threads)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a thread, and somebody for them."""
+        return sum(not job.future.done() for job in self._waiting)
+
     def run(self, call: Call[Answer]) -> Answer | asyncio.Future[Answer]:
         """Return the answer, or a future of it; cancel the future when nobody waits for it any more."""
         if self._inline and call.light:

@@ -6,13 +6,13 @@ A layout is letters N C H W D (each once), `?` for a dimension without a name an
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from skerry.server.errors import LoadError
-from skerry.server.tensors import Dim
+from skerry.server.tensors import ANY, Dim
 
 _LAYOUT: Final = re.compile(r"^[NCHWD?]*(\.\.\.)?[NCHWD?]*$")
 _PICTURE: Final = "NHWC"
@@ -50,23 +50,23 @@ def _parse_layout(text: str) -> LayoutChange:
     return change
 
 
-def parse_shapes(text: str, inputs: Sequence[str]) -> dict[str, tuple[Dim, ...]]:
-    """Read `--shape`: `(1,3,200:500,-1)` for the only input, or a JSON object by input name."""
+def parse_shapes(text: str, inputs: Mapping[str, Sequence[Dim]]) -> dict[str, tuple[Dim, ...]]:
+    """Read `--shape`: `(1,3,200:500,-1)` for the only input, or a JSON object by input name; `auto` is any size."""
     if not text:
         return {}
     if text.startswith("{"):
         named = _by_name("shape", text)
         if unknown := set(named) - set(inputs):
             raise LoadError(f"cannot apply --shape={text}: the model has no input {', '.join(sorted(unknown))}")
-        return {name: _parse_shape(shape) for name, shape in named.items()}
-    if len(inputs) != 1:
+        return {name: _parse_shape(shape, inputs[name]) for name, shape in named.items()}
+    if len(inputs) != 1 and text.strip() != "auto":
         raise LoadError(f"cannot apply --shape={text}: the model has {len(inputs)} inputs; give a JSON object by name")
-    return {inputs[0]: _parse_shape(text)}
+    return {name: _parse_shape(text, dims) for name, dims in inputs.items()}
 
 
-def _parse_shape(text: str) -> tuple[Dim, ...]:
+def _parse_shape(text: str, present: Sequence[Dim]) -> tuple[Dim, ...]:
     if text.strip() == "auto":
-        raise LoadError("cannot apply --shape=auto: it is not built yet; write -1 for every dimension that varies")
+        return (ANY,) * len(present)
     try:
         return tuple(parse_dim(part) for part in text.strip().strip("()").split(",") if part.strip())
     except ValueError:
@@ -84,7 +84,7 @@ def parse_dim(text: str) -> Dim:
     size = int(low)
     if size < -1:
         raise ValueError(text)
-    return Dim(0, None) if size == -1 else Dim(size, size)
+    return ANY if size == -1 else Dim(size, size)
 
 
 def _by_name(option: str, text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ after its last request.
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from skerry.server.batching import Merging
 from skerry.server.engines import Engine
 from skerry.server.errors import LoadError
 from skerry.server.execution import Execution, Limits, WarmModel
-from skerry.server.memory import settle, trim
+from skerry.server.memory import resident, settle, trim
 from skerry.server.model_metrics import ServerMetrics, VersionMetrics
 from skerry.server.options import ModelOptions
 from skerry.server.registry import Registry, ServedVersion
@@ -38,9 +39,12 @@ class Loader:
         """Load a version and let it answer; return the one that it replaces. Raises `LoadError`."""
         self.registry.loading(options.name, number)
         start = time.perf_counter()
-        warm = await in_thread(lambda: self._warm(options, version.path))
+        warm, grown = await in_thread(lambda: _grown_by(lambda: self._warm(options, version.path)))
         metrics = VersionMetrics(self._metrics, options.name, str(number))
         execution = Execution(warm, metrics, self._limits, asyncio.get_running_loop())
+        metrics.load_time.value = int((time.perf_counter() - start) * 1e6)
+        metrics.memory.value = grown
+        metrics.waiting.read = lambda: execution.waiting
         replaced = self.registry.publish(ServedVersion(options.name, number, warm.model, execution, metrics))
         log.info(
             "model loaded",
@@ -53,6 +57,7 @@ class Loader:
             inline=execution.inline,
             most_rows=warm.merging.rows,
             took=round(time.perf_counter() - start, 3),
+            memory_mib=round(grown / 2**20, 1),
         )
         return replaced
 
@@ -72,6 +77,14 @@ class Loader:
         await in_thread(settle)
 
 
+def _grown_by(work: Callable[[], WarmModel]) -> tuple[WarmModel, int]:
+    """Do it, and return by how much the process grew. Loads run one after the other; requests meanwhile blur it."""
+    before = resident()
+    warm = work()
+    trim()
+    return warm, max(resident() - before, 0)
+
+
 async def finish(registry: Registry, retired: ServedVersion) -> None:
     """Wait for the requests of a version that gets no new ones, then close it. Requests have time-outs, so it ends."""
     execution = retired.execution
@@ -79,6 +92,8 @@ async def finish(registry: Registry, retired: ServedVersion) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
     execution.close()
     if registry.ended(retired.name, retired.number):  # otherwise the series are its successor's
-        retired.metrics.queue_size.value = retired.metrics.streams.value = 0
+        metrics = retired.metrics
+        metrics.queue_size.value = metrics.streams.value = metrics.memory.value = 0
+        metrics.waiting.read = int  # it would keep the model in memory
     log.info("model unloaded", model=retired.name, version=retired.number)
     await in_thread(trim)

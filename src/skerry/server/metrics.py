@@ -9,7 +9,7 @@ questions.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final, Protocol, TypeVar
 
@@ -40,6 +40,18 @@ class Counter:
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
         yield f"{name}{{{labels}}} {self.value}"
+
+
+class Gauge:
+    """A whole number that is found out when somebody looks."""
+
+    __slots__ = ("read",)
+
+    def __init__(self) -> None:
+        self.read: Callable[[], int] = int
+
+    def lines(self, name: str, labels: str) -> Iterator[str]:
+        yield f"{name}{{{labels}}} {self.read()}"
 
 
 class Histogram:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from skerry.server.errors import StartError
-from skerry.server.metrics import Counter, Family, Histogram, SizeHistogram, exposition
+from skerry.server.metrics import Counter, Family, Gauge, Histogram, SizeHistogram, exposition
 
 Interface: TypeAlias = Literal["REST", "gRPC"]
 Method: TypeAlias = Literal["ModelInfer", "ModelMetadata", "ModelReady"]
@@ -30,6 +30,10 @@ _FAMILIES: Final = (
         "gauge",
         "Number of currently consumed inference request from the processing queue.",
     ),
+    # Ours.
+    ("skerry_model_load_time_us", "gauge", "Time from the files of a version to its first answer."),
+    ("skerry_model_memory_bytes", "gauge", "Resident memory that the process gained while the version was loaded."),
+    ("skerry_waiting_requests", "gauge", "Number of inference requests that wait for a slot of the model."),
     # Ours, for models whose requests are merged.
     ("skerry_batch_size", "histogram", "Rows in one call of the engine."),
     ("skerry_queue_time_us", "histogram", "Time a request waited for others and for its turn."),
@@ -105,6 +109,9 @@ class VersionMetrics:
         self.current_requests = server.family("ovms_current_requests").series(Counter, labels)
         self.queue_size = server.family("ovms_infer_req_queue_size").series(Counter, labels)
         self.active = server.family("ovms_infer_req_active").series(Counter, labels)
+        self.load_time = server.family("skerry_model_load_time_us").series(Counter, labels)
+        self.memory = server.family("skerry_model_memory_bytes").series(Counter, labels)
+        self.waiting = server.family("skerry_waiting_requests").series(Gauge, labels)
 
     def merging(self) -> tuple[SizeHistogram, Histogram]:
         """The sizes of batches, and the time that requests waited in them; only where requests are merged."""

@@ -21,6 +21,7 @@ import msgspec
 
 from skerry.server import log
 from skerry.server.engines.choosing import holds_model
+from skerry.server.engines.openvino_files import SAVED_MODEL
 from skerry.server.errors import LoadError
 from skerry.server.options import VersionPolicy
 
@@ -49,7 +50,8 @@ class Version(msgspec.Struct, frozen=True):
 def versions_of(path: Path) -> dict[int, Version]:
     """All versions on disk. A single model file is version 1 of itself. Raises `LoadError` if it cannot be read."""
     if path.is_file():
-        return {1: Version(path, _mark(path.parent, path.stem))}
+        # A SavedModel is a directory, whichever of its files was named.
+        return {1: Version(path, _mark(path.parent, "" if path.name == SAVED_MODEL else path.stem))}
     found: dict[int, Version] = {}
     try:
         directories = sorted(entry for entry in path.iterdir() if entry.is_dir())

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from skerry.server import bfloat16
+from skerry.server.bfloat16 import BF16
 from skerry.server.errors import InvalidRequest
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -29,9 +31,13 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    BF16: np.dtype("<u2"),  # halves of FP32, see bfloat16
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+
+# By what NumPy calls them: halves are no numbers to it.
+DATATYPES: Final = {dtype: name for name, dtype in DTYPES.items() if name != BF16}
 
 
 class Dim(msgspec.Struct, frozen=True):
@@ -51,6 +57,9 @@ class Dim(msgspec.Struct, frozen=True):
         if self.fixed:
             return str(self.low)
         return "-1" if self.high is None else f"[{self.low}~{self.high}]"
+
+
+ANY: Final = Dim(0, None)
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +123,16 @@ class InferResponse(msgspec.Struct, gc=False):
 def element_count(shape: Sequence[int]) -> int:
     """How many values a shape holds; 1 for a scalar."""
     return math.prod(shape)
+
+
+def array_of(values: Any, datatype: str) -> Array:
+    """Numbers as an array of a datatype; raises `OverflowError` for whole numbers beyond it."""
+    return bfloat16.of_floats(values) if datatype == BF16 else np.array(values, DTYPES[datatype])
+
+
+def numbers_of(values: Array, datatype: str) -> Array:
+    """The values of a tensor as numbers."""
+    return bfloat16.to_floats(values) if datatype == BF16 else values
 
 
 def byte_strings(data: bytes | memoryview, count: int) -> list[bytes]:

@@ -7,7 +7,7 @@ the shapes travel beside them. Outputs belong to the caller: a slot may be used 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from skerry.server.options import ModelOptions
 from skerry.server.tensors import Array, Tensor, TensorSpec
@@ -65,6 +65,15 @@ class UserCode(Protocol):
 
     @property
     def user_code(self) -> bool: ...
+
+
+@runtime_checkable
+class SelfDescribed(Protocol):
+    """A model whose author wrote into it what it is: labels of classes, how pictures are prepared."""
+
+    @property
+    def rt_info(self) -> dict[str, Any]:
+        """As OVMS shows it in the metadata; empty where there is nothing."""
 
 
 class Engine(Protocol):

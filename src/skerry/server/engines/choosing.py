@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from skerry.server.engines import Engine, LoadedModel
+from skerry.server.engines.openvino_files import SUFFIXES
 from skerry.server.errors import LoadError
 from skerry.server.options import ModelOptions
 
 CODE: Final = "model.py"
-_OPENVINO: Final = frozenset({".xml", ".onnx", ".pdmodel", ".pb", ".tflite"})
+_OPENVINO: Final = frozenset(SUFFIXES)
 _SCIKIT_LEARN: Final = frozenset({".joblib", ".pkl", ".pickle", ".skops"})
 _TREES: Final = frozenset({".ubj", ".bst", ".json", ".txt"})
 _OPENVINO_OPTIONS: Final = (
@@ -37,8 +38,8 @@ class Engines:
             _check(options, "Python code")
             return _python().load(version if version.name == CODE else version / CODE, options)
         file = version if version.is_file() else own_file(version)
-        if file is None or file.suffix in _OPENVINO:
-            return _openvino().load(version, options)
+        if file is None or file.suffix not in _SCIKIT_LEARN | _TREES:
+            return _openvino().load(version, options)  # which also says what is wrong with a file that is nobody's
         _check(options, file.name)
         if file.suffix in _SCIKIT_LEARN:
             return _scikit_learn().load(file, options)

@@ -32,9 +32,12 @@ os.environ.setdefault("HWLOC_THISSYSTEM", "0")  # the same
 import openvino as ov
 
 from skerry.server import log
+from skerry.server.bfloat16 import BF16
 from skerry.server.cpu import usable_processors
 from skerry.server.engines import Shape, Slot, Values
-from skerry.server.engines.preprocessing import apply_options, dim_of
+from skerry.server.engines.openvino_files import model_file
+from skerry.server.engines.openvino_names import about, name_tensors
+from skerry.server.engines.preprocessing import apply_options, dims_of
 from skerry.server.errors import InferenceFailed, LoadError
 from skerry.server.options import ModelOptions
 from skerry.server.tensors import BYTES, DTYPES, Array, TensorSpec, element_count
@@ -50,16 +53,18 @@ _DATATYPES: Final = {
     "i32": "INT32",
     "i64": "INT64",
     "f16": "FP16",
+    "bf16": BF16,
     "f32": "FP32",
     "f64": "FP64",
     "string": BYTES,
 }
 _Numbered: TypeAlias = Sequence[tuple[TensorSpec, int]]  # by name, each with its place in the model
 _INVALID: Final = "INVALID"  # what OVMS's metadata says of a type that the protocol has no name for
-_SUFFIXES: Final = (".xml", ".onnx", ".pdmodel", ".pb", ".tflite")  # in OVMS's order
 _INTEGER_KEYS: Final = frozenset({"INFERENCE_NUM_THREADS", "AUTO_BATCH_TIMEOUT"})
 _DEVICES: Final = Path("/dev/dri")
-_IR: Final = re.compile(rb"<net\b[^>]*\bversion=")
+_EXTERNAL: Final = re.compile(
+    r"(?:externally stored data in file \(|data_full_path: )(.+), offset: \d+, data_length: \d+\)"
+)
 
 
 class OpenVino:
@@ -71,9 +76,12 @@ class OpenVino:
     def load(self, version: Path, options: ModelOptions) -> "OpenVinoModel":
         path = model_file(version)
         try:
-            model, layouts = apply_options(self._core.read_model(path), options)
+            read = self._core.read_model(path)
+            name_tensors(read, path)
+            told = about(read)
+            model, layouts = apply_options(read, options)
             settable = not any(map(_is_an_input, model.outputs))
-            return OpenVinoModel(self._compile(model, options), layouts, options.nireq, settable=settable)
+            return OpenVinoModel(self._compile(model, options), layouts, options.nireq, told, settable=settable)
         except RuntimeError as why:
             raise LoadError(f"cannot load {path}: {reason_of(why)}") from None
         except LoadError as why:
@@ -83,43 +91,25 @@ class OpenVino:
         device = choose_device(options.target_device)
         if options.cpu_extension:
             self._core.add_extension(options.cpu_extension)
-        config: dict[str, Any] = {"CACHE_DIR": options.cache_dir} if options.cache_dir else {}
+        config: dict[str, Any] = {"CACHE_DIR": options.cache_dir} if usable_cache(options.cache_dir) else {}
         config |= compile_config(device, options.plugin_config)
         log.debug("compiling", model=options.name, device=device, config=config)
         return self._core.compile_model(model, device, config)
 
 
-def model_file(version: Path) -> Path:
-    """Return the file to load: the first kind that the directory holds, in OVMS's order; or a file given by itself."""
-    if version.is_file():
-        return _checked(version)
+def usable_cache(directory: str) -> bool:
+    """Whether compiled models can be kept there. Where not, every start takes longer; that is no reason to end it."""
+    if not directory:
+        return False
     try:
-        files = sorted(version.iterdir())
-    except OSError as why:
-        raise LoadError(f"cannot load {version}: {why.strerror}") from None
-    for suffix in _SUFFIXES:
-        for file in files:
-            if file.suffix == suffix:
-                return version if file.name == "saved_model.pb" else _checked(file)
-    held = ", ".join(file.name for file in files) or "nothing"
-    raise LoadError(f"cannot load {version}: it holds no model ({', '.join(_SUFFIXES)}), only {held}")
-
-
-def _checked(file: Path) -> Path:
-    """Find the plain faults ourselves: OpenVINO would try every format it knows, with a screen of text."""
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(4096)
-    except OSError as why:
-        raise LoadError(f"cannot load {file}: {why.strerror}") from None
-    if not head:
-        raise LoadError(f"cannot load {file}: the file is empty")
-    if file.suffix == ".xml":
-        if not _IR.search(head):
-            raise LoadError(f"cannot load {file}: it is no OpenVINO model (there is no <net … version=…> in it)")
-        if not file.with_suffix(".bin").exists():
-            raise LoadError(f"cannot load {file}: its weights, {file.with_suffix('.bin').name}, are missing")
-    return file
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        if os.access(directory, os.W_OK | os.X_OK):
+            return True
+        why = "it is not writable"
+    except OSError as error:
+        why = error.strerror or str(error)
+    log.warning("compiled models are not kept: cache_dir cannot be used", cache_dir=directory, reason=why)
+    return False
 
 
 def choose_device(wanted: str) -> str:
@@ -142,19 +132,31 @@ def compile_config(device: str, given: dict[str, str | bool | int | float]) -> d
 
 def reason_of(why: Exception) -> str:
     """OpenVINO's messages are call stacks; the reason is their last line."""
+    if (missing := _EXTERNAL.search(str(why))) is not None:
+        return f"the file {missing[1]}, which holds weights of it, is missing or too short"
     lines = [line.strip() for line in str(why).splitlines() if line.strip()]
-    return lines[-1] if lines else type(why).__name__
+    return lines[-1].removeprefix("-- ") if lines else type(why).__name__
 
 
 class OpenVinoModel:
     """A compiled model; inputs and outputs sorted by name, as OVMS shows them.
 
-    `settable` says whether OpenVINO writes outputs to tensors that are set for them.
+    `rt_info` is what the model says about itself; `settable` whether OpenVINO writes outputs to tensors that are set
+    for them.
     """
 
     platform = "OpenVINO"
 
-    def __init__(self, compiled: ov.CompiledModel, layouts: dict[str, str], nireq: int, *, settable: bool) -> None:
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        layouts: dict[str, str],
+        nireq: int,
+        rt_info: dict[str, Any],
+        *,
+        settable: bool,
+    ) -> None:
+        self.rt_info = rt_info
         self._compiled = compiled
         self._settable = settable
         numbered = [
@@ -200,7 +202,7 @@ def _spec(port: Any, name: str, layouts: dict[str, str]) -> TensorSpec:
     return TensorSpec(
         name=name,
         datatype=_DATATYPES.get(port.element_type.get_type_name(), _INVALID),
-        dims=tuple(dim_of(dimension) for dimension in port.partial_shape),
+        dims=tuple(dims_of(port.partial_shape)),
         layout=layouts.get(name, ""),
     )
 
@@ -210,6 +212,16 @@ def _streams(compiled: ov.CompiledModel) -> int:
         return int(compiled.get_property("NUM_STREAMS"))
     except RuntimeError:  # not every device has streams
         return 1
+
+
+def _values_of(tensor: ov.Tensor) -> Array:
+    """A flat view."""
+    return _typed(tensor.data.reshape(-1), BF16 if tensor.element_type == ov.Type.bf16 else "")
+
+
+def _typed(values: Array, datatype: str) -> Array:
+    """The same values; OpenVINO shows BF16 as if it were FP16."""
+    return values.view(DTYPES[BF16]) if datatype == BF16 else values
 
 
 class OpenVinoSlot:
@@ -253,11 +265,11 @@ class FixedSlot(OpenVinoSlot):
         for spec, index in inputs:
             tensor = ov.Tensor(request.model_inputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_input_tensor(index, tensor)
-            self._rooms.append(tensor.data.reshape(-1))
+            self._rooms.append(_values_of(tensor))
         for spec, index in outputs:
             tensor = ov.Tensor(request.model_outputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_output_tensor(index, tensor)
-            self._results.append((tensor.data.reshape(-1), spec.fixed_shape or ()))
+            self._results.append((_values_of(tensor), spec.fixed_shape or ()))
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for room, pair in zip(self._rooms, inputs, strict=True):
@@ -285,7 +297,7 @@ class _Room:
         if shape != self._shape:
             tensor = ov.Tensor(self._kind, ov.Shape(shape))
             self._request.set_input_tensor(self._index, tensor)
-            self._array, self._shape = tensor.data.reshape(-1), shape
+            self._array, self._shape = _values_of(tensor), shape
         self._array[:] = values
 
     def _fill_with_strings(self, values: list[bytes], shape: Shape) -> None:
@@ -312,7 +324,9 @@ class VaryingSlot(OpenVinoSlot):
             room.fill(values, shape)
         found = self.run()
         return [
-            self._strings(index) if datatype == BYTES else (found[index].flatten(), found[index].shape)
+            self._strings(index)
+            if datatype == BYTES
+            else (_typed(found[index], datatype).flatten(), found[index].shape)
             for index, datatype in self._outputs
         ]
 
@@ -337,11 +351,11 @@ class PaddedSlot(OpenVinoSlot):
             shape = ov.Shape((rows, *(dim.low for dim in spec.dims[1:])))
             tensor = ov.Tensor(request.model_inputs[index].element_type, shape)
             request.set_input_tensor(index, tensor)
-            self._rooms.append(tensor.data.reshape(-1))
+            self._rooms.append(_values_of(tensor))
         self._outputs = []
         for spec, index in outputs:
             tail = tuple(dim.low for dim in spec.dims[1:])
-            self._outputs.append((index, element_count(tail), tail))
+            self._outputs.append((index, spec.datatype, element_count(tail), tail))
         self._clear()
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
@@ -356,7 +370,8 @@ class PaddedSlot(OpenVinoSlot):
             self._clear()  # or what the engine cannot bear would stay for the next request
             raise
         return [
-            (found[index].reshape(-1)[: rows * width].copy(), (rows, *tail)) for index, width, tail in self._outputs
+            (_typed(found[index], datatype).reshape(-1)[: rows * width].copy(), (rows, *tail))
+            for index, datatype, width, tail in self._outputs
         ]
 
     def _clear(self) -> None:

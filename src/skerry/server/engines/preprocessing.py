@@ -20,7 +20,7 @@ from skerry.server.layouts import (
     parse_shapes,
 )
 from skerry.server.options import ModelOptions
-from skerry.server.tensors import Dim
+from skerry.server.tensors import ANY, Dim
 
 _COLORS: Final = {
     "RGB": ColorFormat.RGB,
@@ -56,12 +56,17 @@ def apply_options(model: Model, options: ModelOptions) -> tuple[Model, dict[str,
     if changes:
         model = _preprocess(model, changes, options)
     _reshape(model, layouts, options)
+    for port in model.inputs:
+        if port.partial_shape.rank.is_dynamic:
+            raise LoadError(f"input {port.any_name} may have any number of dimensions; say which with --shape")
     return model, layouts
 
 
 def _layout_of(port: Any) -> str:
     """The layout that the model itself carries, else OVMS's default."""
     layout = layout_helpers.get_layout(port)
+    if layout.empty and port.partial_shape.rank.is_dynamic:
+        return "..."
     if layout.empty:
         return default_layout(len(port.partial_shape))
     return str(layout).strip("[]").replace(",", "")
@@ -114,7 +119,7 @@ def _numbers(option: str, text: str) -> float | list[float]:
 
 def _reshape(model: Model, layouts: dict[str, str], options: ModelOptions) -> None:
     """Give the inputs the shapes or the batch that were asked for; a shape wins over a batch."""
-    shapes = parse_shapes(options.shape, list(layouts))
+    shapes = parse_shapes(options.shape, {port.any_name: dims_of(port.partial_shape) for port in model.inputs})
     if not shapes and options.batch_size:
         shapes = _batched(model, layouts, options.batch_size)
     if not shapes:
@@ -128,12 +133,12 @@ def _reshape(model: Model, layouts: dict[str, str], options: ModelOptions) -> No
 
 def _batched(model: Model, layouts: dict[str, str], text: str) -> dict[str, tuple[Dim, ...]]:
     try:
-        batch = Dim(0, None) if text == "auto" else parse_dim(text)
+        batch = ANY if text == "auto" else parse_dim(text)
     except ValueError:
         raise LoadError(f"cannot apply --batch_size={text}: it is a whole number or auto") from None
     shapes = {}
     for port in model.inputs:
-        dims = [dim_of(dimension) for dimension in port.partial_shape]
+        dims = dims_of(port.partial_shape)
         position = batch_position(layouts[port.any_name], len(dims))
         if position is not None:
             dims[position] = batch
@@ -141,8 +146,13 @@ def _batched(model: Model, layouts: dict[str, str], text: str) -> dict[str, tupl
     return shapes
 
 
-def dim_of(dimension: Any) -> Dim:
-    """OpenVINO's dimension in our words; it writes -1 for no upper bound."""
+def dims_of(shape: PartialShape) -> list[Dim]:
+    """OpenVINO's shape in our words. Where the number of dimensions varies, all that can be said is that it does."""
+    return [ANY] if shape.rank.is_dynamic else [_dim_of(dimension) for dimension in shape]
+
+
+def _dim_of(dimension: Any) -> Dim:
+    """OpenVINO writes -1 for no upper bound."""
     high = dimension.max_length
     return Dim(dimension.min_length, None if high < 0 else high)
 

@@ -24,12 +24,13 @@ from typing import Any, Final
 import numpy as np
 
 from skerry.server import log
+from skerry.server.bfloat16 import BF16
 from skerry.server.engines import Shape, Slot, Values
 from skerry.server.engines.modelfile import load_error
 from skerry.server.errors import InferenceFailed, LoadError, ServingError, TimedOut
 from skerry.server.model import Model, TensorType
 from skerry.server.options import ModelOptions
-from skerry.server.tensors import BYTES, DTYPES, Dim, TensorSpec
+from skerry.server.tensors import BYTES, DTYPES, Dim, TensorSpec, array_of, numbers_of
 
 _numbers: Final = itertools.count(1)
 
@@ -83,7 +84,8 @@ class _CodeSlot:
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         value: Any = {
-            spec.name: _array(values, shape) for spec, (values, shape) in zip(self._inputs, inputs, strict=True)
+            spec.name: _array(values, shape, spec.datatype)
+            for spec, (values, shape) in zip(self._inputs, inputs, strict=True)
         }
         deadline = time.monotonic() + self._code.timeout_seconds
         for hook in (self._code.preprocess, self._code.predict, self._code.postprocess):
@@ -105,13 +107,13 @@ def _called(hook: Any, value: Any, deadline: float) -> Any:
         raise InferenceFailed(f"{hook.__name__} of the model failed - {type(why).__name__}: {why}") from why
 
 
-def _array(values: Values, shape: Shape) -> Any:
+def _array(values: Values, shape: Shape, datatype: str) -> Any:
     if isinstance(values, list):
         array = np.empty(len(values), object)
         array[:] = values
         array = array.reshape(shape)
     else:
-        array = values.reshape(shape)
+        array = numbers_of(values, datatype).reshape(shape)
     array.flags.writeable = False  # some are views on the request: better never than sometimes
     return array
 
@@ -142,11 +144,11 @@ def _result(value: Any, spec: TensorSpec) -> tuple[Values, Shape]:
         raise InferenceFailed(f"output {spec.name} of the model has shape {array.shape}, declared is {spec.expected}")
     if spec.datatype == BYTES:
         return [_bytes(one, spec) for one in array.reshape(-1).tolist()], array.shape
-    dtype = DTYPES[spec.datatype]
+    dtype = DTYPES["FP32" if spec.datatype == BF16 else spec.datatype]
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise InferenceFailed(f"output {spec.name} of the model is {array.dtype}, declared is {spec.datatype}")
     # A copy: the code may use its array again while the answer is being written.
-    return np.array(array, dtype).reshape(-1), array.shape
+    return array_of(array, spec.datatype).reshape(-1), array.shape
 
 
 def _bytes(value: Any, spec: TensorSpec) -> bytes:

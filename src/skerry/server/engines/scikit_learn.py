@@ -24,10 +24,9 @@ from skerry.server.engines.modelfile import load_error
 from skerry.server.engines.tabular import ANY, INPUT, TableModel, answers, table
 from skerry.server.errors import InferenceFailed, InvalidRequest, LoadError
 from skerry.server.options import ModelOptions
-from skerry.server.tensors import BYTES, DTYPES, Array, TensorSpec
+from skerry.server.tensors import BYTES, DATATYPES, Array, TensorSpec
 
 _EXTRA: Final = "install it where the server runs: pip install 'skerry[sklearn]'"
-_TYPES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class ScikitLearn:
@@ -110,7 +109,7 @@ def _described(model: Any, slots: int) -> TableModel:
     given = predict(sample)
     if given.ndim < 1 or len(given) != len(sample):
         raise LoadError(f"it answers one row with shape {given.shape}")
-    datatype = BYTES if given.dtype.kind in "OUS" else _TYPES.get(given.dtype.newbyteorder("<"))
+    datatype = BYTES if given.dtype.kind in "OUS" else DATATYPES.get(given.dtype.newbyteorder("<"))
     if datatype is None:
         raise LoadError(f"it answers with {given.dtype}, which the protocol has no name for")
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]

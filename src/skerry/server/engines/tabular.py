@@ -13,7 +13,7 @@ import numpy as np
 
 from skerry.server.engines import Shape, Slot, Values
 from skerry.server.errors import InvalidRequest
-from skerry.server.tensors import BYTES, DTYPES, Array, Dim, Tensor, TensorSpec
+from skerry.server.tensors import BYTES, DTYPES, Array, Dim, Tensor, TensorSpec, numbers_of
 
 INPUT: Final = "input-0"
 OUTPUT: Final = "output-0"
@@ -81,7 +81,7 @@ class TableModel:
                 raise InvalidRequest(
                     f"column {name} has shape {tensor.shape} and datatype {tensor.datatype}: want {rows} numbers"
                 )
-            joined[:, index] = tensor.values
+            joined[:, index] = numbers_of(tensor.values, tensor.datatype)
         return Tensor(INPUT, spec.datatype, joined.shape, joined.reshape(-1))
 
 
@@ -90,7 +90,8 @@ def _cast(tensor: Tensor, spec: TensorSpec) -> Tensor:
     if tensor.datatype == spec.datatype or isinstance(values, list) or spec.datatype == BYTES:
         return Tensor(INPUT, tensor.datatype, tensor.shape, values)
     with np.errstate(over="ignore"):
-        return Tensor(INPUT, spec.datatype, tensor.shape, values.astype(DTYPES[spec.datatype]))
+        values = numbers_of(values, tensor.datatype).astype(DTYPES[spec.datatype])
+    return Tensor(INPUT, spec.datatype, tensor.shape, values)
 
 
 def _names(inputs: list[Tensor]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from skerry.server.errors import InvalidRequest
-from skerry.server.tensors import DTYPES, Tensor
+from skerry.server.tensors import DATATYPES, DTYPES, Tensor
 
 MAGIC: Final = b"\x93NUMPY"
 _MAGIC_BYTES: Final = len(MAGIC)
@@ -23,7 +23,6 @@ _MOST_DIMENSIONS: Final = 32
 _ITEM: Final = re.compile(
     rb"\s*(['\"])(descr|fortran_order|shape)\1\s*:\s*(?:(['\"])([<>|=]?[a-z]\d{1,2})\3|(True|False)|\(([\d\s,]*)\))\s*(,|\Z)"
 )
-_DATATYPES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -36,7 +35,7 @@ def read_array(data: memoryview, name: str) -> Tensor:
     """The array as the tensor `name`; its values are a view on the data where they can be. Raises `InvalidRequest`."""
     header, offset = _read_header(data, name)
     dtype = np.dtype(header.descr.decode())
-    datatype = _DATATYPES.get(dtype.newbyteorder("<"))
+    datatype = DATATYPES.get(dtype.newbyteorder("<"))
     if datatype is None:
         raise _wrong(name, f"values of type {header.descr.decode()} have no datatype in this protocol")
     expected, actual = prod(header.shape) * dtype.itemsize, len(data) - offset

@@ -49,6 +49,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OPERATIONS: Final = {
+    Endpoint.ALIVE: Operation(summary="That the process is there (as KServe's servers say it)", answer="Alive"),
+    Endpoint.MODELS: Operation(summary="Models that answer (as KServe's servers list them)", answer="V1Models"),
     Endpoint.SERVER: Operation(summary="Who answers", answer="ServerMetadata"),
     Endpoint.LIVE: Operation(summary="Whether the process works", answer="Live"),
     Endpoint.READY: Operation(
@@ -92,12 +94,18 @@ OPERATIONS: Final = {
     Endpoint.V1_MODEL: Operation(
         summary="Whether a model can answer (KServe's first protocol)", answer="V1Status", errors=_OF_MODEL
     ),
+    Endpoint.V1_METADATA: Operation(
+        summary="What a model takes and gives (TensorFlow Serving's words)", answer="V1Metadata", errors=_OF_MODEL
+    ),
     Endpoint.V1_PREDICT: Operation(
         summary="Inference (KServe's first protocol)", body="V1Request", answer="V1Response", errors=_INFERENCE
     ),
 }
 _VERSIONED: Final = frozenset(
-    {Endpoint.MODEL, Endpoint.MODEL_READY, Endpoint.INFER, Endpoint.V1_MODEL, Endpoint.V1_PREDICT}
+    {
+        *(Endpoint.MODEL, Endpoint.MODEL_READY, Endpoint.INFER),
+        *(Endpoint.V1_MODEL, Endpoint.V1_METADATA, Endpoint.V1_PREDICT),
+    }
 )
 
 

@@ -40,6 +40,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         platform=_TEXT,
         inputs=_list(_one("TensorMetadata")),
         outputs=_list(_one("TensorMetadata")),
+        rt_info={"type": "object", "description": "what the model's author wrote into it"},
     ),
     "RequestInput": _object(
         "name shape datatype",
@@ -83,6 +84,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             reason=_TEXT,
         )
     ),
+    "Alive": _object("status", status={"const": "alive"}),
     "Live": _object("live", live=_TRUE),
     "Ready": _object("ready", ready=_TRUE),
     "Loaded": _object("name load", name=_TEXT, load=_TRUE),
@@ -104,6 +106,11 @@ SCHEMAS: Final[dict[str, Any]] = {
     },
     "V1Models": _object("models", models=_list(_TEXT)),
     "V1Status": _object("name ready", name=_TEXT, ready=_TRUE),
+    "V1Metadata": _object(
+        "modelSpec metadata",
+        modelSpec=_object("name version", name=_TEXT, version=_TEXT),
+        metadata=_object("signature_def", signature_def=_object("signatureDef", signatureDef={"type": "object"})),
+    ),
     "V1Request": {
         "oneOf": [
             _object("instances", instances=_list({}, minItems=1)),

@@ -15,6 +15,7 @@ import msgspec
 from skerry.server.dataplane import DataPlane
 from skerry.server.errors import ServingError
 from skerry.server.http.messages import JSON, Handler, Later, Request, Response, error
+from skerry.server.rest import ovms_v1
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.wrapping import mapped
 from skerry.server.tensors import DTYPES
@@ -23,7 +24,9 @@ _NAME: Final = "OpenVINO Model Server"
 _CONTENT_TYPE: Final = b"application/json; charset=utf-8"
 _REWRITTEN: Final = frozenset({JSON, b"application/octet-stream"})
 _LENGTH: Final = b"inference-header-content-length"
+_REPORT: Final = b"/v1/config"
 _URL: Final = "Invalid request URL"
+_UNKNOWN: Final = frozenset({Endpoint.ALIVE, Endpoint.MODELS})  # KServe's servers have them, OVMS does not
 _NO_VERSION: Final = "Model with requested version is not found"
 _OF_REQUEST: Final = (b'"outputs"', b'"binary_data_output"')
 
@@ -104,9 +107,20 @@ class Ovms:
         if b".." in request.target:
             return _typed(error(400, "The provided base path is invalid or doesn't exists"))
         route = self._routes.find(request.target)
+        if route is not None and route.endpoint in _UNKNOWN:
+            return _typed(error(400, _URL))
+        if route is not None and route.endpoint is Endpoint.V1_MODEL and request.method == b"GET":
+            return self._status(route)
         if route is not None and route.endpoint is Endpoint.INFER and b"content-encoding" not in request.headers:
             request = self._as_meant(request, route)
-        return mapped(self._handler(request), partial(_as_said, route))
+        answer = mapped(self._handler(request), partial(_as_said, route))
+        if route is not None and route.endpoint is Endpoint.V1_PREDICT and ovms_v1.in_columns(request):
+            return mapped(answer, ovms_v1.as_outputs)
+        return answer
+
+    def _status(self, route: Route) -> Response | Later:
+        report = self._handler(Request(b"GET", _REPORT, {}, b""))
+        return mapped(report, lambda answer: _typed(ovms_v1.status(_config(answer.body), route)))
 
     def _as_meant(self, request: Request, route: Route) -> Request:
         """OVMS selects no outputs, reads the last one only, and ignores bytes behind the tensors."""

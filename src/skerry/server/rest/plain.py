@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from skerry.server.bfloat16 import BF16
 from skerry.server.engines import Shape, Slot, Values
 from skerry.server.registry import ServedVersion
 from skerry.server.rest import large
@@ -55,7 +56,7 @@ def _decoder(datatype: str) -> Callable[[bytes], _PlainBody[Any]]:
 
 
 _dumps: Final = orjson.dumps
-_DECODERS: Final = {name: _decoder(name) for name in DTYPES}
+_DECODERS: Final = {name: _decoder(name) for name in DTYPES if name != BF16}
 
 
 class PlainCall:
@@ -127,8 +128,8 @@ class PlainVersion:
 
 def can_be_plain(served: ServedVersion) -> bool:
     """Whether a model takes and gives numbers of one type, in the forms that its specs say, and is light."""
-    numeric = all(spec.datatype in DTYPES for spec in (*served.model.inputs, *served.model.outputs))
-    return numeric and served.common_datatype in _DECODERS and served.tabular is None and served.may_run_on_loop
+    numeric = all(spec.datatype in _DECODERS for spec in (*served.model.inputs, *served.model.outputs))
+    return numeric and bool(served.common_datatype) and served.tabular is None and served.may_run_on_loop
 
 
 def is_short(body: bytes) -> bool:

@@ -12,14 +12,24 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 import numpy as np
 
+from skerry.server.bfloat16 import BF16
 from skerry.server.errors import InvalidRequest
 from skerry.server.rest import large
-from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, Tensor, byte_strings, element_count
+from skerry.server.tensors import (
+    BYTES,
+    DTYPES,
+    Array,
+    InferRequest,
+    Tensor,
+    array_of,
+    byte_strings,
+    element_count,
+)
 
 _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
 _MOST_NESTED: Final = 100
 _MOST_DIGITS: Final = 18
-_FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
+_FLOATS: Final = frozenset({"FP16", BF16, "FP32", "FP64"})
 
 Parameters: TypeAlias = dict[str, str | bool | int | float]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -74,7 +84,7 @@ def element_type(datatype: str) -> Any:
     match datatype:
         case "BOOL":
             return bool
-        case "FP16" | "FP32" | "FP64":
+        case "FP16" | "BF16" | "FP32" | "FP64":
             return float
         case "INT64" | "UINT64":
             return int
@@ -262,7 +272,7 @@ def _listed(item: Input, *, missing: bool) -> Array | list[bytes]:
         if item.datatype == BYTES:
             return [value.encode() for value in values]
         with np.errstate(over="ignore"):  # beyond FP32 or FP16 is infinity, as everywhere
-            return np.array(values, DTYPES[item.datatype])
+            return array_of(values, item.datatype)
     except (msgspec.ValidationError, OverflowError, RecursionError) as why:
         raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None
 
@@ -293,11 +303,13 @@ def _numbers(item: Input, array: large.Numbers, *, missing: bool) -> Array | lis
             values = _converted(array.as_list(), item.datatype, missing=False)
             return [value.encode() for value in values] if item.datatype == BYTES else np.array(values, np.bool_)
         try:
+            if item.datatype == BF16:
+                return array_of(large.numbers(array, DTYPES["FP32"]), BF16)
             return large.numbers(array, DTYPES[item.datatype])
         except (TypeError, ValueError):
             if not missing or item.datatype not in _FLOATS:
                 raise
             with np.errstate(over="ignore"):
-                return np.array(_converted(array.as_list(), item.datatype, missing=True), DTYPES[item.datatype])
+                return array_of(_converted(array.as_list(), item.datatype, missing=True), item.datatype)
     except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as why:
         raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None

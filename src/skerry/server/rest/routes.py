@@ -16,11 +16,13 @@ _REMEMBERED: Final = 4096
 class Endpoint(enum.Enum):
     """What can be asked for."""
 
+    ALIVE = enum.auto()
     SERVER = enum.auto()
     LIVE = enum.auto()
     READY = enum.auto()
     METRICS = enum.auto()
     OPENAPI = enum.auto()
+    MODELS = enum.auto()
     MODEL = enum.auto()
     MODEL_READY = enum.auto()
     INFER = enum.auto()
@@ -31,6 +33,7 @@ class Endpoint(enum.Enum):
     REPOSITORY_UNLOAD = enum.auto()
     V1_MODELS = enum.auto()
     V1_MODEL = enum.auto()
+    V1_METADATA = enum.auto()
     V1_PREDICT = enum.auto()
 
 
@@ -59,7 +62,9 @@ class Route(msgspec.Struct, frozen=True):
 
 
 _FIXED: Final = {
+    "": Route(Endpoint.ALIVE),
     "v2": Route(Endpoint.SERVER),
+    "v2/models": Route(Endpoint.MODELS),
     "v2/health/live": Route(Endpoint.LIVE),
     "v2/health/ready": Route(Endpoint.READY),
     "v2/repository/index": Route(Endpoint.REPOSITORY_INDEX),
@@ -81,6 +86,7 @@ TEMPLATES: Final = {
     Endpoint.REPOSITORY_LOAD: "/v2/repository/models/{model_name}/load",
     Endpoint.REPOSITORY_UNLOAD: "/v2/repository/models/{model_name}/unload",
     Endpoint.V1_MODEL: "/v1/models/{model_name}",
+    Endpoint.V1_METADATA: "/v1/models/{model_name}/metadata",
     Endpoint.V1_PREDICT: "/v1/models/{model_name}:predict",
 }
 
@@ -124,6 +130,11 @@ def _parse(target: bytes) -> Route | None:
         case ["v1", "models", name, "versions", version] if name:
             version, predict, _ = version.partition(":predict")
             endpoint = Endpoint.V1_PREDICT if predict else Endpoint.V1_MODEL
+        case ["v1", "models", name, "versions", version, "metadata"] if name and version:
+            endpoint = Endpoint.V1_METADATA
+        case ["v1", "models", name, "metadata"] if name:
+            version = ""
+            endpoint = Endpoint.V1_METADATA
         case ["v1", "models", name] if name.removesuffix(":predict"):
             version = ""
             endpoint = Endpoint.V1_PREDICT if name.endswith(":predict") else Endpoint.V1_MODEL

@@ -4,6 +4,7 @@
 |---|---|
 | GET /v1/models | `{"models": [names]}` of those that answer |
 | GET /v1/models/M[/versions/V] | `{"name": M, "ready": true}`; 503 while it cannot answer; 404 |
+| GET /v1/models/M[/versions/V]/metadata | inputs and outputs, as TensorFlow Serving describes them |
 | POST /v1/models/M[/versions/V]:predict | `{"predictions": …}` |
 
 A request has rows, `{"instances": [row, …]}`, or columns, `{"inputs": …}`. A row is the value of the only input or an
@@ -11,6 +12,9 @@ object of values by input; a column is the whole tensor, or an object of those. 
 `{"b64": "…"}`; a text is itself. Predictions come in the form of the request: rows for rows, columns for columns, each
 an object by output where there are several. Columns are called `predictions` too, as in KServe. Rows for a model that
 takes one at a time run one by one.
+
+Two paths that KServe's servers have beside their protocols are here too: `/`, which says that they are alive, and
+`/v2/models`, the same names as `/v1/models`.
 """
 
 import asyncio
@@ -25,6 +29,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from skerry.server.bfloat16 import BF16
 from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
 from skerry.server.engines.tabular import rows_of_table
@@ -34,10 +39,22 @@ from skerry.server.registry import Registry, ServedVersion
 from skerry.server.rest.failures import response_of
 from skerry.server.rest.one_by_one import OneByOne, rows_of
 from skerry.server.rest.routes import Endpoint, Route
-from skerry.server.tensors import BYTES, DTYPES, Array, InferRequest, InferResponse, Tensor, TensorSpec
+from skerry.server.rest.v1_metadata import signature_of
+from skerry.server.tensors import (
+    BYTES,
+    DTYPES,
+    Array,
+    InferRequest,
+    InferResponse,
+    Tensor,
+    TensorSpec,
+    array_of,
+    numbers_of,
+)
 
 Answer: TypeAlias = Callable[[Request, Route], Response | Later]
 _INTERFACE: Final = "REST"
+_ALIVE: Final = b'{"status":"alive"}'
 _KINDS: Final = {"b": "b", "u": "iu", "i": "iu", "f": "iuf"}  # what JSON may hold for each kind of NumPy's types
 
 
@@ -56,7 +73,15 @@ def endpoints(plane: DataPlane, registry: Registry) -> Mapping[Endpoint, Answer]
         plane.model_ready(route.model, route.version, _INTERFACE)
         return Response(body=msgspec.json.encode({"name": route.model, "ready": True}))
 
+    def metadata(_request: Request, route: Route) -> Response:
+        version = plane.find(route.model, route.version).version
+        described = plane.metadata(route.model, route.version, _INTERFACE)
+        return Response(body=msgspec.json.encode(signature_of(described, version)))
+
     return {
+        Endpoint.ALIVE: lambda _request, _route: Response(body=_ALIVE),
+        Endpoint.MODELS: lambda _request, _route: _models(registry),
+        Endpoint.V1_METADATA: metadata,
         Endpoint.V1_MODELS: lambda _request, _route: _models(registry),
         Endpoint.V1_MODEL: status,
         Endpoint.V1_PREDICT: partial(_predict, plane),
@@ -188,7 +213,7 @@ def _byte_string(name: str, value: Any) -> bytes:
 
 
 def _numbers(spec: TensorSpec, values: Any) -> Array:
-    dtype = DTYPES.get(spec.datatype)
+    dtype = DTYPES.get("FP32" if spec.datatype == BF16 else spec.datatype)
     if dtype is None:
         raise InvalidRequest(f"input {spec.name} has a type that this protocol cannot carry")
     try:
@@ -205,7 +230,8 @@ def _numbers(spec: TensorSpec, values: Any) -> Array:
         if int(given.min()) < bounds.min or int(given.max()) > bounds.max:
             raise InvalidRequest(f"a value is outside of {bounds.min}..{bounds.max}; input name: {spec.name}")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(given, dtype)
+        array = np.ascontiguousarray(given, dtype)
+    return array_of(array, BF16) if spec.datatype == BF16 else array
 
 
 def _write(answer: InferResponse, *, rows: bool) -> Response:
@@ -228,7 +254,7 @@ def _shaped(tensor: Tensor) -> Array:
         texts = np.empty(len(values), object)
         texts[:] = [_text(value) for value in values]
         return texts.reshape(tensor.shape)
-    return values.reshape(tensor.shape)
+    return numbers_of(values, tensor.datatype).reshape(tensor.shape)
 
 
 def _text(value: bytes) -> Any:

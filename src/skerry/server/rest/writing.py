@@ -11,7 +11,7 @@ import orjson
 from skerry.server.errors import InvalidRequest
 from skerry.server.http.messages import Response
 from skerry.server.rest.reading import JSON_ONLY, Encoding
-from skerry.server.tensors import InferResponse, Tensor, join_byte_strings
+from skerry.server.tensors import InferResponse, Tensor, join_byte_strings, numbers_of
 
 _BINARY: Final = b"application/octet-stream"
 
@@ -48,7 +48,7 @@ def _listed(tensor: Tensor) -> dict[str, Any]:
         "name": tensor.name,
         "shape": tensor.shape,
         "datatype": tensor.datatype,
-        "data": _texts(tensor.name, values) if isinstance(values, list) else values,
+        "data": _texts(tensor.name, values) if isinstance(values, list) else numbers_of(values, tensor.datatype),
     }
 
 

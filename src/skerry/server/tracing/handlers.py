@@ -20,7 +20,7 @@ from skerry.server.tracing.exporter import Exporter
 from skerry.server.tracing.settings import TraceSettings, sampled_by_ratio
 from skerry.server.tracing.span import Context, Span, SpanKind, current, new_id, read_context
 
-_UNTRACED: Final = frozenset({Endpoint.LIVE, Endpoint.READY, Endpoint.MODEL_READY, Endpoint.METRICS})
+_UNTRACED: Final = frozenset({Endpoint.ALIVE, Endpoint.LIVE, Endpoint.READY, Endpoint.MODEL_READY, Endpoint.METRICS})
 
 
 class Tracer:
