@@ -74,7 +74,7 @@ def test_a_rule_allows_what_its_words_say(rules: list[dict[str, Any]], asked: As
         assert Rule.read(Rule.read(one).written()) == Rule.read(one)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(RULES, RULES, ASKED)
 def test_who_lacks_nothing_may_do_all_of_it(
     held: list[dict[str, Any]], wanted: list[dict[str, Any]], asked: Asked
@@ -132,7 +132,7 @@ class Held:
         return Listing(0, found, None, 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ROLES, BINDINGS, st.sampled_from(USERS), st.sets(st.sampled_from(["g", "h"])), ASKED)
 def test_decisions_are_those_of_a_plain_evaluation(
     roles: dict[tuple[str, str], list[dict[str, Any]]],

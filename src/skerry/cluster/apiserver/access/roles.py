@@ -21,6 +21,7 @@ log = logger(__name__)
 
 _ROLES: Final = frozenset({ROLE.storage_key, CLUSTER_ROLE.storage_key})
 _BINDINGS: Final = frozenset({ROLE_BINDING.storage_key, CLUSTER_ROLE_BINDING.storage_key})
+_FOLLOWED: Final = _ROLES | _BINDINGS
 
 Subject = tuple[str, str]  # ("User" or "Group", name); a ServiceAccount is a User with a long name
 
@@ -60,7 +61,7 @@ class Roles:
         store.listen(self._changed)
         # Events up to here are in the lists; later ones may be too, and are taken in again, which changes nothing.
         self._known = store.committed
-        for resource in (*_ROLES, *_BINDINGS):
+        for resource in _FOLLOWED:
             for data in store.list_objects(resource).items:
                 item = msgspec.json.decode(data)
                 meta = item["metadata"]
@@ -78,7 +79,7 @@ class Roles:
                     yield binding, subject
 
     def _changed(self, event: Event) -> None:
-        if event.version <= self._known or event.key.resource not in _ROLES | _BINDINGS:
+        if event.version <= self._known or event.key.resource not in _FOLLOWED:
             return
         try:
             self._put(event.key, None if event.type == "DELETED" else event.object)
