@@ -120,6 +120,7 @@ async def test_handshakes(server: Streaming) -> None:
         ("fine", (bearer, CHANNELS), {}),
         ("browser", (f"{CHANNELS}, {BEARER_SUBPROTOCOL}{encoded}",), {}),
         ("preference", (bearer, "Sec-WebSocket-Protocol: x, v4.channel.k8s.io, v5.channel.k8s.io"), {}),
+        ("two lines", (bearer, "Sec-WebSocket-Protocol: chat", CHANNELS), {}),
         ("nobody", (CHANNELS,), {}),
         ("wrong token", (f"{CHANNELS}, {BEARER_SUBPROTOCOL}!!!",), {}),
         ("nothing in common", (bearer, "Sec-WebSocket-Protocol: chat"), {}),
@@ -133,6 +134,7 @@ async def test_handshakes(server: Streaming) -> None:
         "fine": "101",
         "browser": "101",
         "preference": "101",
+        "two lines": "101",
         "nobody": "401",
         "wrong token": "401",
         "nothing in common": "400",
@@ -173,6 +175,15 @@ async def test_the_words_of_a_command_go_both_ways(server: Streaming) -> None:
         client.send(ws.BINARY, b"\xff\x00")  # the end of the input
         assert await client.until(ws.BINARY) == b'\x03{"metadata":{},"status":"Success"}'
         assert await client.until(ws.CLOSE) == (1000).to_bytes(2, "big")
+
+
+async def test_a_command_that_cannot_be_one(server: Streaming) -> None:
+    await server.pod()
+    async with connected(server) as client:
+        await client.upgrade(EXEC.replace("cat", "a%00b"), f"Authorization: Bearer {server.token}", CHANNELS)
+        said = await client.until(ws.BINARY)
+        assert said[:1] == b"\x03"
+        assert b"error executing command in container: cannot start a process: embedded null byte" in said
 
 
 async def test_a_slow_client_makes_the_command_wait(server: Streaming) -> None:

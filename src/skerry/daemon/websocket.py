@@ -152,13 +152,13 @@ class WebSocketProtocol(asyncio.Protocol):
             self._refuse(400, "unable to upgrade: websocket wants GET and a Sec-WebSocket-Key of 16 bytes")
         else:
             self._phase = "answering"
-            self._task = self._loop.create_task(self._run(self._scope(fields)))
+            self._task = self._loop.create_task(self._run(self._scope()))
             self._state.tasks.add(self._task)
             self._task.add_done_callback(self._state.tasks.discard)
 
-    def _scope(self, fields: dict[bytes, bytes]) -> Message:
+    def _scope(self) -> Message:
         url = httptools.parse_url(self._url)
-        offered = fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
+        offered = b",".join(value for name, value in self._headers if name == b"sec-websocket-protocol")
         return {
             "type": "websocket",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -168,7 +168,7 @@ class WebSocketProtocol(asyncio.Protocol):
             "raw_path": url.path,
             "query_string": url.query or b"",
             "headers": self._headers,
-            "subprotocols": [word for part in offered.split(",") if (word := part.strip())],
+            "subprotocols": [word for part in offered.decode("latin-1").split(",") if (word := part.strip())],
             "extensions": {"websocket.http.response": {}},
         }
 
