@@ -305,6 +305,17 @@ async def test_a_broken_tunnel_says_goodbye(server: Streaming) -> None:
             client.send(ws.BINARY, sent)
             frame = await client.until(ws.BINARY)
             assert int.from_bytes(frame[2:4], "big") == answer
+    async with connected(server) as client:  # a port that nobody listens on, and the tunnel goes on
+        await client.upgrade(path, bearer, tunnel)
+        writer = spdy.SpdyWriter()
+        both = [{"streamtype": kind, "port": "9", "requestid": "7"} for kind in ("error", "data")]
+        client.send(ws.BINARY, b"".join(syn(writer, 2 * n + 1, headers) for n, headers in enumerate(both)))
+        said = [await client.until(ws.BINARY) for _ in range(4)]
+        assert said[2][:4] == (1).to_bytes(4, "big")
+        assert b"connection refused" in said[2]
+        assert said[3] == spdy.data(3, b"", fin=True)
+        client.send(ws.BINARY, spdy.control(spdy.PING, b"\0\0\0\7"))
+        assert await client.until(ws.BINARY) == spdy.pong(7)
     async with connected(server) as client:  # without ports the other protocol cannot say where to
         assert (await client.upgrade(path, bearer, "Sec-WebSocket-Protocol: v4.channel.k8s.io")).split()[1] == "400"
 
