@@ -2,7 +2,8 @@
 
 Loaded when the first client upgrades. Our own instead of a library: the API streams bytes through it, so a message is
 passed on in pieces (`more` in `websocket.receive`) instead of being collected, reading stops while the application is
-behind, and `send` waits while the client is; both libraries that uvicorn knows collect messages of up to 16 MiB.
+behind, and `send` waits while the client is; the libraries that uvicorn knows collect messages of up to 16 MiB. It
+costs 0.4 MiB once it is loaded (wsproto: 0.5) and unmasks about 200 MB in a second of CPU (wsproto: 280).
 
 A client that vanished without a word is found in two ways: TCP keep-alive notices a dead machine, and a client that
 answers no ping for ten minutes is given up. That long because a Python client only answers while somebody reads.
