@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -29,6 +30,13 @@ spec:
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def bee(platform: Platform) -> None:
+    assert platform.kubectl("apply", "-f", "-", stdin=POD).returncode == 0
+    waited = platform.kubectl("wait", "pod/bee", "--for=condition=Ready", "--timeout=30s")
+    assert waited.returncode == 0, waited.stderr
+
+
 @contextlib.contextmanager
 def background(platform: Platform, *words: str) -> Iterator["subprocess.Popen[str]"]:
     command = [kubectls()[0], *words]
@@ -42,9 +50,6 @@ def background(platform: Platform, *words: str) -> Iterator["subprocess.Popen[st
 
 
 def test_a_pod_is_looked_into(platform: Platform, tmp_path: Path) -> None:
-    assert platform.kubectl("apply", "-f", "-", stdin=POD).returncode == 0
-    waited = platform.kubectl("wait", "pod/bee", "--for=condition=Ready", "--timeout=30s")
-    assert waited.returncode == 0, waited.stderr
     for kubectl in kubectls():
         said = platform.run(kubectl, "exec", "-i", "bee", "--", "sh", "-c", "cat; exit 3", stdin="hello")
         assert (said.stdout, said.returncode) == ("hello", 3), said.stderr
@@ -65,6 +70,14 @@ def test_a_port_of_a_pod_is_reached(platform: Platform) -> None:
         port = forward.stdout.readline().split(":")[1].split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=20) as answer:
             assert answer.read() == Path("/etc/hostname").read_bytes()
+        with socket.create_connection(
+            ("127.0.0.1", int(port)), timeout=20
+        ) as talk:  # goes on after the server has ended
+            talk.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+            assert b" 404 " in talk.recv(100)
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    talk.sendall(b"more")
 
 
 def test_a_killed_daemon_takes_commands_with_it_and_not_pods(platform: Platform) -> None:

@@ -12,6 +12,7 @@ from tests.node.bench import Bench
 from skerry.cluster.node import hardening
 from skerry.cluster.node.cgroups import Cgroups, Limits
 from skerry.cluster.node.containers import Mount, User
+from skerry.cluster.node.exec_session import ExecSession, Surroundings
 
 NOBODY = User(hardening.FIRST_POD_USER + 7, hardening.FIRST_POD_USER + 7)
 SETUID_WORKS = os.geteuid() == 0 and (
@@ -180,6 +181,22 @@ async def test_a_program_of_the_container_sees_what_it_sees(bench: Bench, isolat
         127,
         'exec failed: unable to start container process: exec: "nope": executable file not found in $PATH\n',
     ) == (result.returncode, result.stderr)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_a_session_sees_what_the_container_sees(bench: Bench, isolation: str, *, tty: bool) -> None:
+    mounts = [Mount(str(volume(bench.root, "data", m="weights")), "/skerry-models", read_only=True)]
+    what = bench.build("sleep", "100", mounts=mounts, isolation=isolation, env={"MODEL": "m"})
+    container = await bench.start(what)
+    surroundings = Surroundings("main", what.spec_file, container.pid, container.exited)
+    script = "cat /skerry-models/$MODEL; test -t 1 && echo $TERM; exit 3"
+    session = ExecSession(surroundings, ["sh", "-c", script], stdin=False, tty=tty)
+    seen = b""
+    while data := await session.output(1):
+        seen += data
+    assert seen == (b"weightsxterm\r\n" if tty else b"weights")
+    assert await session.outcome() == (3, "")
+    await session.aclose()
 
 
 async def test_a_control_group_ends_a_program_that_takes_too_much(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """What is left when the daemon dies, and what is loaded before anybody streams."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 from tests.node.bench import Bench, eventually
 from tests.streams.terminal import running_programs
+
+from skerry.cluster.node.containers import User
+from skerry.cluster.node.exec_session import ExecSession, Surroundings
 
 DAEMON = """
 import asyncio, sys
@@ -46,6 +50,22 @@ async def test_a_killed_daemon_leaves_no_command(bench: Bench, streams: str) -> 
     await daemon.wait()
     await eventually(lambda: not running_programs("sleep 4250") and not running_programs("sleep 4251"))
     assert running_programs("sleep 4249")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give containers users of their own")
+async def test_a_terminal_belongs_to_the_user_of_the_container(bench: Bench) -> None:
+    """Programs that open the terminal again, by its name or as /dev/tty, must be able to."""
+    what = bench.build("sleep", "4252", user=User(54321, 54321))
+    container = await bench.start(what)
+    surroundings = Surroundings("main", what.spec_file, container.pid, container.exited)
+    script = "id -u; stat -c %u $(tty); echo again >$(tty); echo and again >/dev/tty; exit 6"
+    session = ExecSession(surroundings, ["sh", "-c", script], stdin=False, tty=True)
+    seen = b""
+    while data := await session.output(1):
+        seen += data
+    assert seen == b"54321\r\n54321\r\nagain\r\nand again\r\n"
+    assert await session.outcome() == (6, "")
+    await session.aclose()
 
 
 def test_nothing_is_loaded_for_streams_that_nobody_asked_for() -> None:

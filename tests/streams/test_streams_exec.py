@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -51,6 +53,18 @@ async def test_refusals_have_kubernetes_words(server: Streaming) -> None:
     not_running = 'Internal error occurred: unable to upgrade connection: container not found ("side")'
     assert not_running in await refused("two", "-c", "side")
     assert "cannot exec into a container in a completed pod; current phase is Succeeded" in await refused("done")
+    old = dataclasses.replace(kubectl, program="/usr/bin/env")
+    words = ("exec", "-n", "ai-demo", "two", "-c", "main", "--", "true")
+    told = await old.refused("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false", kubectl.program, *words)
+    assert "unable to upgrade to SPDY/3.1: this server speaks WebSocket; kubectl does by default from 1.31 on" in told
+
+
+async def test_discovery_says_what_kubernetes_says(server: Streaming) -> None:
+    found = json.loads(await server.kubectl()("get", "--raw", "/api/v1"))
+    named = {each["name"]: (each["kind"], each["verbs"]) for each in found["resources"]}
+    assert named["pods/exec"] == ("PodExecOptions", ["create", "get"])
+    assert named["pods/attach"] == ("PodAttachOptions", ["create", "get"])
+    assert named["pods/portforward"] == ("PodPortForwardOptions", ["create", "get"])
 
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))

@@ -113,6 +113,8 @@ async def test_a_port_that_nobody_listens_on_is_told(server: Streaming) -> None:
         port = int(line.split(":")[1].split()[0])
         assert await talk(port, b"hello") == b""
         told = (await process.stderr.readline()).decode()
+        async with asyncio.timeout(20):  # kubectl's own decision: our end of the tunnel stays open
+            assert await process.wait() == 1
         uid, address = server.node.pod("bee").metadata.uid, server.node.status("bee").podIP
         assert (
             f"error forwarding port 9 to pod bee, uid {uid}: dial tcp4 {address}:9: connect: connection refused" in told

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not PROGRAMS, reason="kubectl is not installed")
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 async def test_what_is_printed(server: Streaming, program: str) -> None:
-    script = f"echo one; echo two >&2; sleep 1.2; echo three; printf four; {SLEEP}"
+    script = f"echo one; echo two >&2; sleep 0.1; echo three; printf four; {SLEEP}"
     two = shell("bee", script, container={"env": [{"name": "A", "value": "b"}]})
     two["spec"]["containers"].append(
         {**two["spec"]["containers"][0], "name": "side", "command": ["sh", "-c", "echo s"]}
@@ -50,7 +50,7 @@ async def test_what_is_printed(server: Streaming, program: str) -> None:
 async def test_an_earlier_attempt_and_the_end(server: Streaming, program: str) -> None:
     """The first attempt ends at once, the second when it is told to; following it ends with it."""
     kubectl, go = server.kubectl(program), server.home / f"go-{program}"
-    script = f"echo attempt $(cat {go} 2>/dev/null); [ -e {go} ] || exit 3; sleep 1; echo end"
+    script = f"echo attempt $(cat {go} 2>/dev/null); [ -e {go} ] || exit 3; sleep 0.5; echo end"
     await server.node.create(shell("bee", script, restartPolicy="OnFailure"))
     await server.node.until(lambda: (found := server.node.container("bee")) and found.state.terminated)
     go.write_text("two")

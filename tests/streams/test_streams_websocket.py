@@ -120,6 +120,7 @@ async def test_handshakes(server: Streaming) -> None:
         ("fine", (bearer, CHANNELS), {}),
         ("browser", (f"{CHANNELS}, {BEARER_SUBPROTOCOL}{encoded}",), {}),
         ("preference", (bearer, "Sec-WebSocket-Protocol: x, v4.channel.k8s.io, v5.channel.k8s.io"), {}),
+        ("two lines", (bearer, "Sec-WebSocket-Protocol: chat", CHANNELS), {}),
         ("nobody", (CHANNELS,), {}),
         ("wrong token", (f"{CHANNELS}, {BEARER_SUBPROTOCOL}!!!",), {}),
         ("nothing in common", (bearer, "Sec-WebSocket-Protocol: chat"), {}),
@@ -133,6 +134,7 @@ async def test_handshakes(server: Streaming) -> None:
         "fine": "101",
         "browser": "101",
         "preference": "101",
+        "two lines": "101",
         "nobody": "401",
         "wrong token": "401",
         "nothing in common": "400",
@@ -173,6 +175,15 @@ async def test_the_words_of_a_command_go_both_ways(server: Streaming) -> None:
         client.send(ws.BINARY, b"\xff\x00")  # the end of the input
         assert await client.until(ws.BINARY) == b'\x03{"metadata":{},"status":"Success"}'
         assert await client.until(ws.CLOSE) == (1000).to_bytes(2, "big")
+
+
+async def test_a_command_that_cannot_be_one(server: Streaming) -> None:
+    await server.pod()
+    async with connected(server) as client:
+        await client.upgrade(EXEC.replace("cat", "a%00b"), f"Authorization: Bearer {server.token}", CHANNELS)
+        said = await client.until(ws.BINARY)
+        assert said[:1] == b"\x03"
+        assert b"error executing command in container: cannot start a process: embedded null byte" in said
 
 
 async def test_a_slow_client_makes_the_command_wait(server: Streaming) -> None:
@@ -294,6 +305,17 @@ async def test_a_broken_tunnel_says_goodbye(server: Streaming) -> None:
             client.send(ws.BINARY, sent)
             frame = await client.until(ws.BINARY)
             assert int.from_bytes(frame[2:4], "big") == answer
+    async with connected(server) as client:  # a port that nobody listens on, and the tunnel goes on
+        await client.upgrade(path, bearer, tunnel)
+        writer = spdy.SpdyWriter()
+        both = [{"streamtype": kind, "port": "9", "requestid": "7"} for kind in ("error", "data")]
+        client.send(ws.BINARY, b"".join(syn(writer, 2 * n + 1, headers) for n, headers in enumerate(both)))
+        said = [await client.until(ws.BINARY) for _ in range(4)]
+        assert said[2][:4] == (1).to_bytes(4, "big")
+        assert b"connection refused" in said[2]
+        assert said[3] == spdy.data(3, b"", fin=True)
+        client.send(ws.BINARY, spdy.control(spdy.PING, b"\0\0\0\7"))
+        assert await client.until(ws.BINARY) == spdy.pong(7)
     async with connected(server) as client:  # without ports the other protocol cannot say where to
         assert (await client.upgrade(path, bearer, "Sec-WebSocket-Protocol: v4.channel.k8s.io")).split()[1] == "400"
 

@@ -167,7 +167,7 @@ def not_upgraded(scope: Mapping[str, Any]) -> Reply:
     upgrade = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"upgrade"), "")
     if not upgrade:
         return error_reply(status.bad_request("Upgrade request required"))
-    message = f"unable to upgrade to {upgrade}: this server speaks WebSocket; kubectl does too from version 1.31 on"
+    message = f"unable to upgrade to {upgrade}: this server speaks WebSocket; kubectl does by default from 1.31 on"
     return error_reply(status.bad_request(message))
 
 

@@ -54,10 +54,10 @@ class ExecSession:
         given: list[int] = []
         try:
             streams = self._open_terminal(given) if tty else self._open_pipes(given, stdin=stdin)
-            self._control = self._start(command, streams, given, stdin=stdin)
-        except OSError as error:
+            self._control = self._start(command, streams, given)
+        except (OSError, ValueError) as error:  # no descriptors or processes left; a command with a NUL in it
             self._close()
-            raise status.internal(f"{_TROUBLE}: cannot start a process: {error.strerror}") from error
+            raise status.internal(f"{_TROUBLE}: cannot start a process: {error}") from error
         finally:
             for descriptor in given:
                 os.close(descriptor)
@@ -124,7 +124,7 @@ class ExecSession:
         given.append(source)
         return source, ends[0], ends[1]
 
-    def _start(self, command: Sequence[str], streams: tuple[int, int, int], given: list[int], *, stdin: bool) -> int:
+    def _start(self, command: Sequence[str], streams: tuple[int, int, int], given: list[int]) -> int:
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         theirs = high(theirs)
         given.append(theirs)
@@ -136,7 +136,7 @@ class ExecSession:
         try:
             self._pid = os.posix_spawn(line[0], line, {}, file_actions=actions, setsid=True, setsigmask=())
             self._pidfd = os.pidfd_open(self._pid)
-        except OSError:
+        except (OSError, ValueError):
             os.close(ours)
             raise
         return ours

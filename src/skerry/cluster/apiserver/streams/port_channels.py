@@ -53,7 +53,7 @@ class _Port:
         """Pass on to the pod; what a closed connection cannot take is lost, as it would be on the way."""
         writer = await asyncio.shield(self._writer)
         if writer is not None and not writer.is_closing():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a connection that is closed
                 writer.write(data)
                 await writer.drain()
 

@@ -163,7 +163,7 @@ class _Tunnel:
 
 async def _write(queue: "asyncio.Queue[bytes]", writer: asyncio.StreamWriter) -> None:
     """Write what the client says until it ends its half; a pod that takes no more gets none of the rest."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a connection that is closed
         while block := await queue.get():
             writer.write(block)
             await writer.drain()
