@@ -306,7 +306,8 @@ async def test_of_two_at_once_one_has_the_name(http: httpx2.AsyncClient) -> None
 
 
 async def test_what_lacks_nearly_everything_is_refused(http: httpx2.AsyncClient) -> None:
-    for spec in ({}, {"versions": [{"storage": True}]}, {"names": {}, "versions": [{}]}):
+    specs: list[dict[str, Any]] = [{}, {"versions": [{"storage": True}]}, {"names": {}, "versions": [{}]}]
+    for spec in specs:
         item = {"metadata": {"name": "x.y.z"}, "spec": spec}
         assert len(await refused(http, item)) > 1
     assert (await http.post(DEFINITIONS, json={"metadata": {"name": "x"}, "spec": 1})).status_code == 400
