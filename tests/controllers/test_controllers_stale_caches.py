@@ -17,6 +17,7 @@ from lightkube.types import PatchType
 from tests.controllers.builders import deployment, pod, replica_set, service
 from tests.controllers.cluster import ROOM, api
 
+from skerry.cluster.controllers.custom_kinds import CustomKinds
 from skerry.cluster.controllers.deployment import DeploymentController
 from skerry.cluster.controllers.endpointslice import EndpointSliceController
 from skerry.cluster.controllers.garbage_collector import GarbageCollector
@@ -38,8 +39,8 @@ class Still:
         self.clock = SystemClock()
         self.manager = Manager(Caches(client, self.clock), self.clock)
 
-    def make(self, controller: type[Any]) -> Any:
-        return controller(self.manager, self.client, self.clock)
+    def make(self, controller: type[Any], *more: Any) -> Any:
+        return controller(self.manager, self.client, self.clock, *more)
 
     async def look(self) -> None:
         """Let every cache take one look at the API."""
@@ -145,7 +146,7 @@ def owned_by(owner: Any, name: str) -> ConfigMap:
 
 
 async def test_an_owner_that_the_cache_has_not_seen_is_looked_up(still: Still) -> None:
-    collector = still.make(GarbageCollector)
+    collector = still.make(GarbageCollector, CustomKinds(still.manager))
     owner = await still.create(ConfigMap(metadata=ObjectMeta(name="owner", namespace="ai-demo")))
     await still.create(owned_by(owner, "dependent"))
     await still.look()
@@ -155,7 +156,7 @@ async def test_an_owner_that_the_cache_has_not_seen_is_looked_up(still: Still) -
 
 
 async def test_another_object_of_the_owners_name_is_not_the_owner(still: Still) -> None:
-    collector = still.make(GarbageCollector)
+    collector = still.make(GarbageCollector, CustomKinds(still.manager))
     owner = await still.create(ConfigMap(metadata=ObjectMeta(name="owner", namespace="ai-demo")))
     await still.create(owned_by(owner, "dependent"))
     await still.client.delete(ConfigMap, "owner", namespace="ai-demo")

@@ -20,7 +20,7 @@ def created(body: kopf.Body, spec: kopf.Spec, patch: kopf.Patch, **_: Any) -> No
 
 
 @kopf.on.field(GROUP, "v1", "crontabs", field="spec.replicas")
-def resized(old: int | None, new: int | None, patch: kopf.Patch, **_: Any) -> None:
+def resized(old: Any, new: Any, patch: kopf.Patch, **_: Any) -> None:
     if old is not None:
         patch.status["replicas"] = new
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 from lightkube.resources.core_v1 import ConfigMap, Namespace
@@ -182,6 +183,6 @@ async def test_a_definition_of_a_built_in_kind_takes_its_objects_along_and_the_k
 
 
 def test_a_definition_without_a_served_version_has_no_objects() -> None:
-    made = CustomResourceDefinition.from_dict(simple("things", "Thing"))
+    made = msgspec.convert(simple("things", "Thing"), CustomResourceDefinition)
     made.spec.versions[0].served = False
     assert resource_of(made) is None

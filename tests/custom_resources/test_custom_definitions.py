@@ -305,8 +305,24 @@ async def test_of_two_at_once_one_has_the_name(http: httpx2.AsyncClient) -> None
     assert sorted(conditions(item)["NamesAccepted"][0] for item in made) == ["False", "False", "True"]
 
 
+async def test_a_slip_in_a_schema_is_named(http: httpx2.AsyncClient) -> None:
+    inner = {"type": "object", "requierd": ["a"]}
+    schema = {"type": "object", "properties": {"spec": {"type": "array", "items": inner}}}
+    reply = await http.post(f"{DEFINITIONS}?fieldValidation=Strict", json=simple("things", "Thing", schema))
+    where = "spec.versions[0].schema.openAPIV3Schema.properties.spec.items.requierd"
+    assert reply.json()["message"].endswith(f'strict decoding error: unknown field "{where}"')
+    wrong = {"type": "object", "properties": {"spec": "object"}}
+    reply = await http.post(DEFINITIONS, json=simple("things", "Thing", wrong))
+    assert reply.status_code == 400
+    assert reply.json()["message"].endswith(
+        "json: cannot unmarshal string into Go struct field "
+        "JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties of type v1.JSONSchemaProps"
+    )
+
+
 async def test_what_lacks_nearly_everything_is_refused(http: httpx2.AsyncClient) -> None:
-    for spec in ({}, {"versions": [{"storage": True}]}, {"names": {}, "versions": [{}]}):
+    specs: list[dict[str, Any]] = [{}, {"versions": [{"storage": True}]}, {"names": {}, "versions": [{}]}]
+    for spec in specs:
         item = {"metadata": {"name": "x.y.z"}, "spec": spec}
         assert len(await refused(http, item)) > 1
     assert (await http.post(DEFINITIONS, json={"metadata": {"name": "x"}, "spec": 1})).status_code == 400

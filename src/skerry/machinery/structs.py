@@ -97,6 +97,11 @@ MAPS: Final[Mapping[tuple[str, str], Shape]] = {
 }
 
 
+# Fields of a schema that hold schemas, which the models leave open: as a map, or one.
+SCHEMAS_IN_MAPS: Final = frozenset({"definitions", "patternProperties", "properties"})
+SCHEMA_ITEMS: Final = "items"
+
+
 @cache
 def fields_of(model: type[msgspec.Struct]) -> Mapping[str, Field]:
     """Return the fields of a struct by their JSON names."""
@@ -110,6 +115,9 @@ def _field_shape(model: type[msgspec.Struct], field: msgspec.structs.FieldInfo) 
     owner = next(base for base in model.__mro__ if field.name in inspect.get_annotations(base))
     if shape := MAPS.get((owner.__name__, field.encode_name)):
         return shape
+    if owner.__name__ == "JSONSchemaProps" and field.encode_name in {*SCHEMAS_IN_MAPS, SCHEMA_ITEMS}:
+        own = Shape(struct=owner)
+        return own if field.encode_name == SCHEMA_ITEMS else Shape(map_item=own)
     shape = shape_of(field.type)
     spelled = inspect.get_annotations(owner)[field.name]
     if isinstance(spelled, str) and "Quantity" in spelled:

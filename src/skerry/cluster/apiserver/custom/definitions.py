@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -33,6 +33,32 @@ from skerry.kit.log import logger
 from skerry.machinery.conditions import is_true
 
 log = logger(__name__)
+
+
+class _Version(TypedDict, total=False):
+    name: str
+    served: Any
+    storage: Any
+    deprecated: Any
+    deprecationWarning: Any
+    subresources: Any
+    additionalPrinterColumns: Any
+    selectableFields: Any
+
+
+class _Spec(TypedDict, total=False):
+    group: str
+    scope: str
+    names: Any
+    versions: list[_Version]
+
+
+class _Definition(TypedDict, total=False):
+    """A definition without its schemas: the decoder passes over what is not named here, and makes nothing of it."""
+
+    metadata: Any
+    spec: _Spec
+    status: Any
 
 
 @dataclass(frozen=True)
@@ -58,7 +84,7 @@ class Definitions:
         self._turn = asyncio.Lock()  # of two definitions that want the same name, one comes first
         self._schemas = SchemaCache(self._load)
         for data in store.list_objects(STORAGE_KEY).items:
-            self._take_in(msgspec.json.decode(data))
+            self._take_in(_decoded(data))
 
     def hook(self, kind: Kind, new: Object, old: Object | None) -> None:
         """Complete a definition that is about to be stored: its status, and the finalizer of a new one."""
@@ -108,7 +134,7 @@ class Definitions:
         before = self._known.get(name)
         data = self._store.get(Key(STORAGE_KEY, "", name))
         if data is not None:
-            return self._take_in(msgspec.json.decode(data))
+            return self._take_in(_decoded(data))
         self._known.pop(name, None)
         self._schemas.forget(name)
         self._registry.define(name, ())
@@ -167,3 +193,7 @@ class Definitions:
             if version["name"] == key[1]:
                 return CustomSchema(version["schema"]["openAPIV3Schema"]), len(data)
         return CustomSchema({"type": "object"}), len(data)
+
+
+def _decoded(data: bytes) -> Object:
+    return dict(msgspec.json.decode(data, type=_Definition))
