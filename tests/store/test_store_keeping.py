@@ -231,6 +231,25 @@ async def test_the_file_is_bounded_however_often_objects_are_updated(database: P
     store.close()
 
 
+async def test_a_reader_that_takes_long_costs_room_only_while_it_reads(database: Path) -> None:
+    store = Store.open(database)
+    assert store._writer._connection is not None
+    store._writer._connection.execute("PRAGMA synchronous=OFF")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        await store.create(key("x"), pod("x"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM objects").fetchone()
+        for _ in range(20):
+            await asyncio.gather(*(store.update(key("x"), pod("x", 20_000), None) for _ in range(50)))
+        log = database.with_name("store.db-wal")
+        assert log.stat().st_size > 8 << 20
+        reader.execute("COMMIT")
+    for _ in range(2):
+        await store.update(key("x"), pod("x"), None)
+    assert log.stat().st_size <= 4 << 20
+    store.close()
+
+
 async def test_the_state_before_a_write_is_known_after_compaction(database: Path) -> None:
     store = Store.open(database, keep=Keep(writes=10))
     await store.create(key("old"), pod("old"))
