@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from skerry.cluster.store import Expired, Finding, Keep, Keeper, Key, Store, Sto
 from skerry.cluster.store.ceiling import Ceiling
 from skerry.cluster.store.copies import Copies, verify
 from skerry.cluster.store.place import Place
-from skerry.cluster.store.schema import SCHEMA_VERSION
+from skerry.cluster.store.schema import SCHEMA_VERSION, connect
 
 
 class TurnedClock:
@@ -250,6 +251,24 @@ async def test_the_file_is_bounded_however_often_objects_are_updated(database: P
     assert sizes[-1] <= sizes[0] * 1.2
     assert sizes[-1] < 6_000_000
     store.close()
+
+
+async def test_another_process_does_not_take_itself_for_the_last(store: Store, database: Path) -> None:
+    """It would remove the log on closing. The locks that keep it from that go with any plain open and close of ours."""
+    await store.create(key("x"), pod("x"))
+    connect(database).close()
+    reads = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM objects').fetchone())"
+    )
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-c", reads, str(database), stdout=subprocess.PIPE
+    )
+    output, _ = await other.communicate()
+    assert output.strip() == b"(1,)"
+    assert database.with_name("store.db-wal").stat().st_size > 0
+    await store.create(key("y"), pod("y"))
+    with contextlib.closing(sqlite3.connect(database)) as stranger:
+        assert stranger.execute("SELECT count(*) FROM objects").fetchone() == (2,)
 
 
 async def test_a_reader_that_takes_long_costs_room_only_while_it_reads(database: Path) -> None:
