@@ -17,9 +17,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 PAGE = 4096
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    running = start(tmp_path / "home")
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One platform; each test leaves it running."""
+    running = start(tmp_path_factory.mktemp("durability") / "home")
     eventually(lambda: running.kubectl("get", "node", "skerry").returncode == 0, "the node")
     yield running
     running.skerry("down")
@@ -58,31 +59,32 @@ def test_a_damaged_database_is_repaired_at_the_start(platform: Platform) -> None
 
 
 def test_a_lost_database_is_taken_from_a_backup(platform: Platform, tmp_path: Path) -> None:
-    assert platform.kubectl("create", "configmap", "precious", "--from-literal=a=1").returncode == 0
+    assert platform.kubectl("create", "configmap", "saved", "--from-literal=a=1").returncode == 0
     saved = tmp_path / "box.tar.gz"
     assert platform.skerry("backup", "create", str(saved)).returncode == 0
-    assert platform.kubectl("delete", "configmap", "precious").returncode == 0
+    assert platform.kubectl("delete", "configmap", "saved").returncode == 0
     refused = platform.skerry("backup", "restore", str(saved), "-y")
     assert (refused.returncode, "skerry down" in refused.stderr) == (1, True)
     assert platform.skerry("down").returncode == 0
     shown = platform.skerry("backup", "restore", str(saved), "--dry-run")
-    assert "configmaps default/precious" in shown.stderr
+    assert "configmaps default/saved" in shown.stderr
     assert platform.skerry("backup", "restore", str(saved), "-y").returncode == 0
     assert platform.up().returncode == 0
-    assert platform.json("get", "configmap", "precious")["data"] == {"a": "1"}
+    assert platform.json("get", "configmap", "saved")["data"] == {"a": "1"}
 
 
 def test_the_database_of_a_newer_skerry_is_left_alone_and_said(platform: Platform) -> None:
     assert platform.skerry("down").returncode == 0
     with contextlib.closing(sqlite3.connect(database(platform))) as connection:
         connection.execute("PRAGMA user_version=99")
+    aside = sorted((database(platform).parent / "aside").glob("*"))
     failed = platform.up()
     assert (failed.returncode, "start the newer Skerry" in failed.stderr) == (1, True), failed.stderr
     told = platform.skerry("status")
     assert (told.returncode, "start the newer Skerry" in told.stderr) == (3, True), told.stderr
-    assert not (database(platform).parent / "aside").exists()
     with contextlib.closing(sqlite3.connect(database(platform))) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+        assert sorted((database(platform).parent / "aside").glob("*")) == aside
         connection.execute("PRAGMA user_version=2")
     assert platform.up().returncode == 0
     assert "newer" not in platform.skerry("status").stdout

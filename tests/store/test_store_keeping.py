@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from skerry.cluster.store import Expired, Finding, Keep, Keeper, Key, Store, Sto
 from skerry.cluster.store.ceiling import Ceiling
 from skerry.cluster.store.copies import Copies, verify
 from skerry.cluster.store.place import Place
-from skerry.cluster.store.schema import SCHEMA_VERSION
+from skerry.cluster.store.schema import SCHEMA_VERSION, connect
 
 
 class TurnedClock:
@@ -181,6 +182,22 @@ async def test_without_a_disk_to_write_on_reads_go_on(database: Path) -> None:
     store.close()
 
 
+async def test_a_damaged_database_that_cannot_be_written_is_read_as_far_as_it_goes(database: Path) -> None:
+    store = Store.open(database)
+    await asyncio.gather(*(store.create(key(f"p{number}"), pod("x", 2000)) for number in range(50)))
+    await asyncio.to_thread(Copies(database.parent / "copies").take, database)
+    store.close()
+    database.write_bytes(database.read_bytes()[:30_000])
+    degraded = Store.open_for_reading(database, "read-only")
+    assert len(degraded.list_objects("/pods").items) == 50
+    degraded.close()
+    for path in database.parent.glob("copies/*"):
+        path.unlink()
+    database.write_bytes(bytes(100_000))
+    with pytest.raises(StoreFailed, match="cannot read anything"):  # an empty cluster would end every pod
+        Store.open_for_reading(database, "read-only")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: root")
 async def test_a_real_full_disk(tmp_path: Path) -> None:
     place = tmp_path / "small"
@@ -204,11 +221,16 @@ async def test_a_real_full_disk(tmp_path: Path) -> None:
                 pass
         again = Store.open_for_reading(place / "store.db", "full")
         assert all(again.get(key(f"p{number}")) == data for number, data in enumerate(acknowledged))
-        with pytest.raises(StoreFailed):
+        with pytest.raises(StoreFull):
             await again.create(key("no"), pod("no", 200_000))
         (place / "rest").unlink()
         subprocess.run(["mount", "-o", "remount,size=8m", str(place)], check=True)
-        made = await again.create(key("yes"), pod("yes"))
+        made = None
+        async with asyncio.timeout(10):
+            while made is None:
+                with contextlib.suppress(StoreFailed):  # it is tried once a second
+                    made = await again.create(key("yes"), pod("yes"))
+                await asyncio.sleep(0.02)
         assert version(made) > len(acknowledged)
         again.close()
     finally:
@@ -228,6 +250,43 @@ async def test_the_file_is_bounded_however_often_objects_are_updated(database: P
         sizes.append(database.stat().st_size)
     assert sizes[-1] <= sizes[0] * 1.2
     assert sizes[-1] < 6_000_000
+    store.close()
+
+
+async def test_another_process_does_not_take_itself_for_the_last(store: Store, database: Path) -> None:
+    """It would remove the log on closing. The locks that keep it from that go with any plain open and close of ours."""
+    await store.create(key("x"), pod("x"))
+    connect(database).close()
+    reads = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM objects').fetchone())"
+    )
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-c", reads, str(database), stdout=subprocess.PIPE
+    )
+    output, _ = await other.communicate()
+    assert output.strip() == b"(1,)"
+    assert database.with_name("store.db-wal").stat().st_size > 0
+    await store.create(key("y"), pod("y"))
+    with contextlib.closing(sqlite3.connect(database)) as stranger:
+        assert stranger.execute("SELECT count(*) FROM objects").fetchone() == (2,)
+
+
+async def test_a_reader_that_takes_long_costs_room_only_while_it_reads(database: Path) -> None:
+    store = Store.open(database)
+    assert store._writer._connection is not None
+    store._writer._connection.execute("PRAGMA synchronous=OFF")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        await store.create(key("x"), pod("x"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM objects").fetchone()
+        for _ in range(20):
+            await asyncio.gather(*(store.update(key("x"), pod("x", 20_000), None) for _ in range(50)))
+        log = database.with_name("store.db-wal")
+        assert log.stat().st_size > 8 << 20
+        reader.execute("COMMIT")
+    for _ in range(2):
+        await store.update(key("x"), pod("x"), None)
+    assert log.stat().st_size <= 4 << 20
     store.close()
 
 

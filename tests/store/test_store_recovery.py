@@ -148,15 +148,22 @@ def version_of(data: bytes) -> int:
 Damage = Callable[[Path, int], None]
 
 
+@pytest.fixture(scope="module")
+def wholes(memory: Path) -> dict[Path, Model]:
+    """Two databases with a copy: one whose history reaches back to it, one whose history does not."""
+    kept = {memory / f"keep-{keep}": keep for keep in (60, 2_000)}
+    return {where: asyncio.run(written(where / "store.db", keep, keep=keep)) for where, keep in kept.items()}
+
+
 @pytest.mark.parametrize("damage", [flip, blot, behead, cut, swap, erase, empty, remove, scribble])
-async def test_what_is_restored_was_written_and_the_rest_is_named(tmp_path: Path, damage: Damage) -> None:
-    (tmp_path / "whole").mkdir()
-    models = {keep: await written(tmp_path / "whole" / str(keep) / "store.db", keep, keep=keep) for keep in (60, 2_000)}
+def test_what_is_restored_was_written_and_the_rest_is_named(
+    memory: Path, wholes: dict[Path, Model], damage: Damage
+) -> None:
     for seed in range(5 if damage in {flip, blot, cut, swap} else 1):
-        for keep, model in models.items():
-            here = tmp_path / f"{seed}-{keep}"
-            shutil.copytree(tmp_path / "whole" / str(keep), here)
+        for whole, model in wholes.items():
+            here = memory / "here"
+            shutil.copytree(whole, here)
             damage(here / "store.db", seed)
             (here / "store.suspect").touch()  # a flipped bit in a value is found by reading every row
-            await judged(here / "store.db", model, recover(here / "store.db"))
+            asyncio.run(judged(here / "store.db", model, recover(here / "store.db")))
             shutil.rmtree(here)

@@ -105,20 +105,24 @@ def _schema_of(place: Place) -> int | None:
 
 def repair(place: Place, why: str) -> Finding:
     """Put the best that can be had in the place of a damaged database."""
-    copy = Copies(place.copies).newest_good()
-    copied = _rows_of(copy)
-    ceiling = Ceiling(place.database)
-    with tempfile.TemporaryDirectory(dir=place.database.parent, prefix=".salvage-") as directory:
-        remains = salvage.read(place.database, Path(directory), copied)
-    decision = salvage.decide(remains, copied, copy.version if copy else 1)
-    first = max(ceiling.value, decision.highest) if ceiling.value else decision.highest + UNKNOWN_STEP
-    build(place, decision.objects, first)
+    decision, copy = salvaged(place, place.database.parent)
+    ceiling = Ceiling(place.database).value
+    build(place, decision.objects, max(ceiling, decision.highest) if ceiling else decision.highest + UNKNOWN_STEP)
     kept = install(place)
     finding = _finding(place, why, decision, copy)
     if kept is not None:
         _report(kept, finding, decision)
         finding = Finding(finding.reason, f"{finding.message}. The damaged file is kept in {kept}")
     return finding
+
+
+def salvaged(place: Place, room: Path) -> tuple[salvage.Decision, Copy | None]:
+    """Find the best that can be had, with the help of the newest copy; works in the directory `room`."""
+    copy = Copies(place.copies).newest_good()
+    copied = _rows_of(copy)
+    with tempfile.TemporaryDirectory(dir=room, prefix=".salvage-") as directory:
+        remains = salvage.read(place.database, Path(directory), copied)
+    return salvage.decide(remains, copied, copy.version if copy else 1), copy
 
 
 def build(place: Place, objects: Mapping[Key, Row], first: int) -> None:

@@ -54,8 +54,10 @@ class NewerSchema(sqlite3.DatabaseError):
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the database as the store needs it; transactions are begun by hand."""
-    if not readonly:
-        # It holds Secrets. SQLite gives its other files the mode of this one.
+    if not readonly and not path.exists():
+        # It holds Secrets. SQLite gives its other files the mode of this one. A file that is there must not be opened
+        # here: closing it again would drop the locks of every connection that this process has to it, and another
+        # process would take itself for the last one and remove the log.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     try:

@@ -44,12 +44,12 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._watchers: set[Watcher] = set()
         self._listeners: list[Callable[[Event], None]] = []
+        self._closed = self._repairing = False
         self._published = self._mark("version")
         self._findings: list[Finding] = []
         self._writer = Writer(path, connections.writing, self._loop, keep, self._reopened)
         self._writer.trouble = trouble
         self._writer.start(self._publish)
-        self._closed = False
 
     @classmethod
     def open(cls, path: Path, *, keep: Keep = _KEEP, checked: bool = False) -> "Store":
@@ -231,6 +231,7 @@ class Store:
 
     def _reopened(self, findings: list[Finding]) -> None:
         """The writer has a new connection, and perhaps another file: read from it, and let all watches begin anew."""
+        self._repairing = False
         with contextlib.suppress(sqlite3.Error):
             reading = connect(self._path, readonly=True)
             self._reader.close()
@@ -253,7 +254,8 @@ class Store:
         try:
             return self._reader.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
-            if not self._closed and not is_disk(error):
+            if not self._closed and not self._repairing and not is_disk(error):
+                self._repairing = True
                 self._writer.repair()
             raise StoreFailed(f"cannot read the database: {error}") from error
 

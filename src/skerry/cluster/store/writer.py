@@ -9,12 +9,14 @@ that got its answer can never be overtaken by its own event.
 import contextlib
 import errno
 import queue
+import shutil
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -34,13 +36,15 @@ from skerry.cluster.store.objects import (
     StoreFailed,
     StoreFull,
 )
-from skerry.cluster.store.recovery import Finding, recover
+from skerry.cluster.store.recovery import Finding, is_disk, recover
 from skerry.cluster.store.schema import connect, mark
 from skerry.kit.log import logger
 
 log = logger(__name__)
 
 _BATCH: Final = 64
+_RETRY_SECONDS: Final = 1.0  # between two attempts to open a file that could not be opened
+_LEAST_ROOM: Final = 256 << 10
 _ANY_OF_NAMESPACE: Final = "SELECT 1 FROM objects WHERE namespace=? LIMIT 1"
 
 # What SQLite says when the content of the file is at fault, and not what was asked of it.
@@ -84,6 +88,8 @@ class Writer:
         self._loop = loop
         self._reopened = reopened
         self._damaged = False
+        self._refused: StoreFailed | None = None  # why there is no connection; looked at again after a while
+        self._retry_at = 0.0
         self._keep = keep
         self._ceiling = Ceiling(path)
         self._queue: queue.SimpleQueue[Write | Repair | None] = queue.SimpleQueue()
@@ -158,10 +164,12 @@ class Writer:
         """Return the connection; after a failure mend the file if it is damaged, and make a new one."""
         if self._connection is not None and not self._damaged:
             return self._connection
+        if self._refused is not None and monotonic() < self._retry_at:
+            raise self._refused
         self._drop()
         findings = recover(self._path)
         self._connection = connect(self._path)
-        self._damaged = False
+        self._damaged, self._refused = False, None
         self._ceiling = Ceiling(self._path)
         self._call(self._reopened, findings)
         return self._connection
@@ -171,6 +179,8 @@ class Writer:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+        if self._connection is None and failure is not self._refused:
+            self._refused, self._retry_at = failure, monotonic() + _RETRY_SECONDS
         if code in _BROKEN:
             self._damaged = self._damaged or code in _DAMAGED
             self._drop()
@@ -199,9 +209,16 @@ class Writer:
         full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
             isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         )
-        if full:
+        # SQLite that has no room for its shared memory says that it cannot open the file.
+        if full or (isinstance(error, sqlite3.Error) and is_disk(error) and self._no_room()):
             return StoreFull(f"cannot write to {self._path}: {error}; make room on its disk")
         return StoreFailed(f"cannot write to {self._path}: {error}")
+
+    def _no_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self._path.parent).free < _LEAST_ROOM
+        except OSError:
+            return False
 
     def _transaction(self, connection: sqlite3.Connection, batch: list[Write]) -> tuple[list[Event], list[Answer]]:
         events: list[Event] = []
