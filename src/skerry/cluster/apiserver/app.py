@@ -119,7 +119,7 @@ class ApiServer:
             case "get":
                 return self._reader.get(request, target)
             case "list":
-                return self._reader.list_objects(request, target)
+                return await self._reader.list_objects(request, target)
             case "watch":
                 return self._watches.watch(request, target)
             case "create":

@@ -27,6 +27,7 @@ class Stream:
 
     chunks: AsyncIterator[bytes]
     media_type: str = JSON
+    long_running: bool = True  # it may last for ever, as a watch does; no time limit holds
 
 
 def json_reply(value: Any, code: int = 200, media_type: str = JSON) -> Reply:

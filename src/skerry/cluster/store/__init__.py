@@ -13,6 +13,7 @@ that wait together, so sixteen clients share one flush. Readers see the last com
       StoreFailed         the disk refused (full, read-only, damaged)
 """
 
+from skerry.cluster.store.listing import Listing
 from skerry.cluster.store.objects import (
     AlreadyExists,
     Conflict,
@@ -24,7 +25,7 @@ from skerry.cluster.store.objects import (
     StoreError,
     StoreFailed,
 )
-from skerry.cluster.store.store import Listing, Store
+from skerry.cluster.store.store import Store
 from skerry.cluster.store.watcher import Watcher
 
 __all__ = [

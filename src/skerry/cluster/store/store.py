@@ -5,8 +5,9 @@ import contextlib
 import sqlite3
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from skerry.cluster.store.listing import Listing, Range, listed
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
 from skerry.cluster.store.schema import connect, prepare
 from skerry.cluster.store.watcher import Watcher
@@ -14,15 +15,6 @@ from skerry.cluster.store.writer import Write, Writer
 
 _HISTORY: Final = 2_000
 _PIECE: Final = 256
-
-
-class Listing(NamedTuple):
-    """A consistent list: all objects as they were at `version`. `after` names the last key when more follow."""
-
-    version: int
-    items: list[bytes]
-    after: tuple[str, str] | None
-    remaining: int
 
 
 class Store:
@@ -88,31 +80,25 @@ class Store:
         resource: str,
         namespace: str | None = None,
         *,
+        name: str | None = None,
         limit: int = 0,
         after: tuple[str, str] | None = None,
+        at: int | None = None,
+        count: bool = True,
     ) -> Listing:
-        """List a resource in one namespace or in all (None), ordered by namespace and name; `limit` 0 means all."""
-        where, arguments = "resource=?", [resource]
-        if namespace is not None:
-            where += " AND namespace=?"
-            arguments.append(namespace)
-        if after is not None:
-            where += " AND (namespace, name) > (?, ?)"
-            arguments += after
+        """List a resource in one namespace or in all (None), ordered by namespace and name; `limit` 0 means all.
+
+        `at` shows it as it was at that version; what remains after a page is only counted when `count` says so.
+        Raises `Expired` when what changed since then is no longer known.
+        """
         self._read("BEGIN")
         try:
-            version = self._mark("version")
-            page = f" LIMIT {limit + 1}" if limit else ""
-            rows = self._read(
-                f"SELECT namespace, name, data FROM objects WHERE {where} ORDER BY namespace, name{page}",  # noqa: S608
-                *arguments,
-            ).fetchall()
-            more = bool(limit) and len(rows) > limit
-            remaining = self._count(where, *arguments) - limit if more else 0
+            if at is not None:
+                self.check_kept(at)
+            keys = Range(resource, namespace, name, after)
+            return listed(self._read, keys, self._mark("version"), at, limit, count=count)
         finally:
             self._reader.execute("COMMIT")
-        rows = rows[:limit] if more else rows
-        return Listing(version, [row[2] for row in rows], (rows[-1][0], rows[-1][1]) if more else None, remaining)
 
     async def create(self, key: Key, item: dict[str, Any]) -> bytes:
         """Store a new object and return it with its resourceVersion.
@@ -192,10 +178,6 @@ class Store:
     def _mark(self, name: str) -> int:
         value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
         return value
-
-    def _count(self, where: str, *arguments: str) -> int:
-        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments).fetchone()[0]  # noqa: S608
-        return count
 
     def _read(self, query: str, *arguments: str | int | None) -> sqlite3.Cursor:
         try:
