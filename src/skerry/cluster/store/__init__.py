@@ -24,6 +24,7 @@ from skerry.cluster.store.objects import (
     NotEmpty,
     StoreError,
     StoreFailed,
+    json_line,
 )
 from skerry.cluster.store.store import Store
 from skerry.cluster.store.watcher import Watcher
@@ -41,4 +42,5 @@ __all__ = [
     "StoreError",
     "StoreFailed",
     "Watcher",
+    "json_line",
 ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from skerry.cluster.store.listing import Listing, Range, listed
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
 from skerry.cluster.store.schema import connect, prepare
-from skerry.cluster.store.watcher import Watcher
+from skerry.cluster.store.watcher import Topic, Watcher, Watchers
 from skerry.cluster.store.writer import Write, Writer
 
 _HISTORY: Final = 2_000
@@ -23,7 +23,7 @@ class Store:
     def __init__(self, writer: Writer, reader: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._reader = reader
         self._loop = loop
-        self._watchers: set[Watcher] = set()
+        self._watchers = Watchers()
         self._published = self._mark("version")
         self._writer = writer
         self._writer.start(self._publish)
@@ -121,8 +121,8 @@ class Store:
         """
         return await self._submit(Write(key, None, self._answer(), expected=expected, empty=empty))
 
-    def watch(self, resource: str, namespace: str | None, since: int) -> Watcher:
-        """Follow a resource: everything after version `since`, in order, without gaps.
+    def watch(self, resource: str, namespace: str | None, since: int, *, name: str | None = None) -> Watcher:
+        """Follow a resource, or one name of it: everything after version `since`, in order, without gaps.
 
         Raises `Expired` when that history is compacted away, or when the version was never given out: its client knew
         another state of this database. Give the watcher back to `unwatch`.
@@ -130,7 +130,8 @@ class Store:
         self.check_kept(since)
         if since > self.committed:
             raise Expired(f"too large resource version: {since}, current: {self.committed}")
-        watcher = Watcher(resource, namespace, since, partial(self._history, resource, namespace))
+        topic = Topic(resource, namespace, name)
+        watcher = Watcher(topic, since, partial(self._history, topic))
         self._watchers.add(watcher)
         return watcher
 
@@ -144,17 +145,16 @@ class Store:
         if version < oldest:
             raise Expired(f"too old resource version: {version} ({oldest})")
 
-    def _history(self, resource: str, namespace: str | None, since: int) -> tuple[list[Event], bool]:
+    def _history(self, topic: Topic, since: int) -> tuple[list[Event], bool]:
         self.check_kept(since)
         # Only up to what was published: later rows reach the watcher through `_publish`, once.
         rows = self._read(
             "SELECT version, type, resource, namespace, name, data, previous FROM history"
             " WHERE version > ? AND version <= ? AND resource = ? AND namespace = ifnull(?, namespace)"
-            " ORDER BY version LIMIT ?",
+            " AND name = ifnull(?, name) ORDER BY version LIMIT ?",
             since,
             self._published,
-            resource,
-            namespace,
+            *topic,
             _PIECE,
         ).fetchall()
         events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
@@ -172,8 +172,7 @@ class Store:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._published = event.version
-            for watcher in self._watchers:
-                watcher.offer(event)
+            self._watchers.offer(event)
 
     def _mark(self, name: str) -> int:
         value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
