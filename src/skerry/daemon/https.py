@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 
+from skerry.daemon.http_protocol import CarefulProtocol
+
 
 class PortBusy(Exception):
     """The address cannot be listened on."""
@@ -27,6 +29,10 @@ def bind(address: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted inherits it: the connection of a machine that vanished ends after about a minute.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        listening.setsockopt(socket.IPPROTO_TCP, option, value)
     try:
         listening.bind((address, port))
     except OSError as error:
@@ -52,7 +58,7 @@ class HttpsServer:
     def __init__(self, app: Any, listening: socket.socket, certificate: Path, key: Path) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=CarefulProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

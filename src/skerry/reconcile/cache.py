@@ -83,6 +83,10 @@ class Cache(Generic[R]):
         """Call `listener` for every change from now on; it must not block."""
         self._listeners.append(listener)
 
+    @property
+    def is_synced(self) -> bool:
+        return self._synced.is_set()
+
     async def synced(self) -> None:
         """Return once the first list has arrived."""
         await self._synced.wait()
@@ -188,6 +192,11 @@ class Caches:
 
     def all(self) -> list[Cache[Any]]:
         return list(self._caches.values())
+
+    def unsynced(self) -> str | None:
+        """Name the caches that are not filled yet; None when all are."""
+        kinds = sorted(kind.__name__ for kind, cache in self._caches.items() if not cache.is_synced)
+        return f"not synced yet: {', '.join(kinds)}" if kinds else None
 
 
 def _key(item: Any) -> tuple[str, str]:

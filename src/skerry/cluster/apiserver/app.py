@@ -7,7 +7,7 @@ chunks on the wire at once. Every error leaves as a `metav1.Status`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,10 +16,13 @@ from skerry.cluster.apiserver.admission import Admission, Hook
 from skerry.cluster.apiserver.auth import Tokens, is_inside, user_of
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
+from skerry.cluster.apiserver.health import Health
+from skerry.cluster.apiserver.metrics import ApiMetrics
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.reading import Reader
-from skerry.cluster.apiserver.replies import Reply, Stream, error_reply, text_reply
+from skerry.cluster.apiserver.replies import Reply, Stream, error_reply
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
+from skerry.cluster.apiserver.traffic import Limits, Traffic
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
 from skerry.cluster.apiserver.watching import WatchHandler
@@ -49,6 +52,7 @@ class ApiServerParts:
     tokens: Tokens
     read_logs: ReadLogs
     hooks: Sequence[Hook] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 class ApiServer:
@@ -58,17 +62,23 @@ class ApiServer:
         now, turns = parts.clock.now, Turns()
         self._registry = parts.registry
         self._tokens = parts.tokens
-        self._documents = Documents(parts.registry)
+        self.health = Health()
+        self.health.add("etcd", parts.store.problem, live=True)
+        metrics = ApiMetrics(parts.store, parts.registry)
+        self._traffic = Traffic(self._serve, parts.registry, metrics, parts.limits)
+        self._documents = Documents(parts.registry, self.health, metrics.reply)
         self._reader = Reader(parts.store, now)
-        self._watches = WatchHandler(parts.store, now)
+        self._watches = WatchHandler(parts.store, now, metrics.watch_events)
         self._writer = Writer(parts.store, self._reader, Admission(now, parts.hooks), turns)
         self._deleter = Deleter(parts.store, self._reader, now, turns)
         pods = PodApi(parts.store, self._reader, now, turns, parts.read_logs)
         self._handlers = Handlers(pods.handlers())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+        if scope["type"] == "http":
+            await self._traffic(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = await self._answer(scope, receive)
         if isinstance(reply, Stream):
             await _send_stream(reply, receive, send, head=scope["method"] == "HEAD")
@@ -81,10 +91,12 @@ class ApiServer:
             user = user_of(scope, headers, self._tokens)
             if user is None and scope["path"] not in _OPEN_PATHS:
                 return error_reply(status.unauthorized())
-            query = dict(reversed(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
+            parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            query = dict(reversed(parameters))
             body = await _read_body(receive)
             user = user or "system:anonymous"
-            request = Request(scope["method"], scope["path"], query, headers, body, user, inside=is_inside(scope))
+            inside = is_inside(scope)
+            request = Request(scope["method"], scope["path"], query, headers, body, user, inside, parameters)
             return await self._dispatch(request)
         except StatusError as error:
             return error_reply(error)
@@ -96,8 +108,6 @@ class ApiServer:
             return error_reply(status.internal(f"{type(error).__name__}: {error}"))
 
     async def _dispatch(self, request: Request) -> Reply | Stream:
-        if request.path in {"/healthz", "/livez", "/readyz"}:
-            return text_reply("ok")
         if (document := self._documents.find(request)) is not None:
             return document
         target = target_of(request.path, self._registry)

@@ -100,7 +100,7 @@ class Reader:
         begin = head[:-2] + b",".join(page.items)
         if page.after is None or options.limit:
             return Reply(200, begin + b"]}")
-        return Stream(self._pieces(target, begin, page), long_running=False)
+        return Stream(self._pieces(target, begin, page))
 
     async def _pieces(self, target: Target, begin: bytes, page: Listing) -> AsyncIterator[bytes]:
         """Send the rest of a list as it was when it began; others are served in between."""

@@ -4,7 +4,7 @@ Paths are Kubernetes' own: `/api/v1/...` for the core group, `/apis/GROUP/VERSIO
 `[namespaces/NAMESPACE/]PLURAL[/NAME[/SUBRESOURCE]]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ BODY_LIMIT: Final = 3 * 1024 * 1024  # etcd's and the API server's own limit on 
 
 @dataclass(frozen=True)
 class Request:
-    """What arrived: `query` keeps the first value of each parameter; header names are lower-case."""
+    """What arrived: `query` keeps the first value of each parameter, `parameters` all; header names are lower-case."""
 
     method: str
     path: str
@@ -32,6 +32,7 @@ class Request:
     body: bytes
     user: str
     inside: bool = False  # sent by a part of this process
+    parameters: Sequence[tuple[str, str]] = ()
 
     @property
     def content_type(self) -> str:
@@ -41,6 +42,10 @@ class Request:
         """Read a boolean parameter as Go's `strconv.ParseBool` does; an empty value means true."""
         value = self.query.get(name)
         return value is not None and value.lower() in {"", "1", "t", "true"}
+
+    def values(self, name: str) -> list[str]:
+        """Return all values of a parameter that may be repeated."""
+        return [value for key, value in self.parameters if key == name]
 
     def number(self, name: str) -> int | None:
         """Read an integer parameter; raises a 400 for anything else."""

@@ -13,7 +13,7 @@ Facts: k8s.io/apiserver `pkg/storage/cacher`, `pkg/endpoints/handlers/get.go`.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -68,15 +68,19 @@ def watch_options(request: Request) -> WatchOptions:
 class WatchHandler:
     """Starts watches over a store."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], sent: MutableMapping[tuple[str, str, str], int]
+    ) -> None:
+        """`sent` counts events by group, version and kind."""
         self._store = store
         self._now = now
+        self._sent = sent
 
     def watch(self, request: Request, target: Target) -> Stream:
         output = printing.output_of(request)
         selection = selection_of(request, target.kind)
         options = watch_options(request)
-        printer = _Printer(target.kind, selection, output, self._now)
+        printer = _Printer(target.kind, selection, output, self._now, self._sent)
         return Stream(self._follow(target, options, printer), output.media_type)
 
     async def _follow(self, target: Target, options: WatchOptions, printer: "_Printer") -> AsyncIterator[bytes]:
@@ -92,8 +96,9 @@ class WatchHandler:
             return
         try:
             while options.present:
-                if lines := b"".join(printer.present(page.items)):
-                    yield lines
+                if lines := [*printer.present(page.items)]:
+                    printer.count(len(lines))
+                    yield b"".join(lines)
                 if page.after is None:
                     break
                 await asyncio.sleep(0)  # others are served between the pieces of a long state
@@ -102,8 +107,8 @@ class WatchHandler:
                 )
             if options.initial_end and options.bookmarks:
                 yield printer.bookmark(since, {_INITIAL_END: "true"})
-            async for lines in self._events(watcher, options, printer, since):
-                yield lines
+            async for chunk in self._events(watcher, options, printer, since):
+                yield chunk
         except Expired as error:
             yield _error_line(status.gone(str(error)))
         except StoreFailed as error:
@@ -150,19 +155,32 @@ def _waiting(watcher: Watcher, event: Event, printer: "_Printer") -> tuple[bytes
         for line in printer.change(event):
             lines.append(line)
             size += len(line)
+    printer.count(len(lines))
     return b"".join(lines), event.version
 
 
 class _Printer:
     """Turns events of the store into lines for one client."""
 
-    def __init__(self, kind: Kind, selection: Selection, output: printing.Output, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        selection: Selection,
+        output: printing.Output,
+        now: Callable[[], datetime],
+        sent: MutableMapping[tuple[str, str, str], int],
+    ) -> None:
         self._kind = kind
         self.selection = selection
         self._output = output
         self._now = now
+        self._sent = sent
+        self._counted = (kind.group, kind.version, kind.kind)
         # Stored bytes go out as they are when nobody wants them changed.
         self._verbatim = output.form == "Object" and kind.from_storage is None
+
+    def count(self, lines: int) -> None:
+        self._sent[self._counted] += lines
 
     def present(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         for data in stored:

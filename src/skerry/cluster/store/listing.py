@@ -13,12 +13,14 @@ from typing import Final, NamedTuple
 # Runs one statement over the reading connection.
 Read = Callable[..., sqlite3.Cursor]
 
+# The state before a write, none for the first one.
+_REPLACED: Final = "h.previous"
 _NOW: Final = "SELECT namespace, name, data FROM objects WHERE {where}"
 _THEN: Final = (
     "SELECT namespace, name, data FROM objects WHERE {where} AND version <= ?"
-    " UNION ALL SELECT namespace, name, previous FROM"
-    " (SELECT namespace, name, previous, min(version) FROM history WHERE {where} AND version > ?"
-    " GROUP BY namespace, name) WHERE previous IS NOT NULL"
+    " UNION ALL SELECT namespace, name, replaced FROM"
+    " (SELECT namespace, name, {replaced} AS replaced, min(version) FROM history h"
+    " WHERE {where} AND version > ? GROUP BY namespace, name) WHERE replaced IS NOT NULL"
 )
 
 
@@ -58,7 +60,7 @@ def listed(read: Read, keys: Range, version: int, at: int | None, limit: int, *,
     where, arguments = keys.where()
     query, values = _NOW.format(where=where), [*arguments]
     if at is not None and at < version:
-        query, values = _THEN.format(where=where), [*arguments, at, *arguments, at]
+        query, values = _THEN.format(where=where, replaced=_REPLACED), [*arguments, at, *arguments, at]
     page = f" LIMIT {limit + 1}" if limit else ""
     rows = read(f"{query} ORDER BY namespace, name{page}", *values).fetchall()
     shown = version if at is None else at

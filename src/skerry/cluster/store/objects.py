@@ -82,3 +82,7 @@ class Expired(StoreError):
 
 class StoreFailed(StoreError):
     """SQLite or the disk below it failed; nothing was written."""
+
+
+class NotStorable(StoreFailed):
+    """The object cannot be written as JSON; nothing is wrong with the store."""

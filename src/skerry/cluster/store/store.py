@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from skerry.cluster.store.listing import Listing, Range, listed
-from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
+from skerry.cluster.store.objects import Event, Expired, Key, NotStorable, StoreFailed
 from skerry.cluster.store.schema import connect, prepare
 from skerry.cluster.store.watcher import Topic, Watcher, Watchers
 from skerry.cluster.store.writer import Write, Writer
@@ -28,6 +28,7 @@ class Store:
         self._writer = writer
         self._writer.start(self._publish)
         self._closed = False
+        self._refused: str | None = None  # why the last write failed
 
     @classmethod
     def open(cls, path: Path, *, history: int = _HISTORY) -> "Store":
@@ -100,6 +101,25 @@ class Store:
         finally:
             self._reader.execute("COMMIT")
 
+    def counts(self) -> dict[str, int]:
+        """Return how many objects each resource has; those without any are left out."""
+        return dict(self._read("SELECT resource, count(*) FROM objects GROUP BY resource").fetchall())
+
+    def size(self) -> int:
+        """Return the bytes of the database file, without what waits in its log."""
+        (pages,), (page,) = (self._read(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        return int(pages * page)
+
+    def problem(self) -> str | None:
+        """Say why the store cannot be read, or why the last write was refused by the disk; None when all is well."""
+        if self._closed:
+            return "the store is closed"
+        try:
+            self._mark("version")
+        except StoreFailed as error:
+            return str(error)
+        return self._refused
+
     async def create(self, key: Key, item: dict[str, Any]) -> bytes:
         """Store a new object and return it with its resourceVersion.
 
@@ -167,7 +187,15 @@ class Store:
         if self._closed:
             raise StoreFailed("the store is closed")
         self._writer.submit(write)
-        return await write.answer
+        try:
+            data = await write.answer
+        except NotStorable:
+            raise
+        except StoreFailed as error:
+            self._refused = str(error)
+            raise
+        self._refused = None
+        return data
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:

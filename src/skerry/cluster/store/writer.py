@@ -18,7 +18,17 @@ from typing import Any, Final
 
 import msgspec
 
-from skerry.cluster.store.objects import AlreadyExists, Conflict, Event, Key, Missing, NotEmpty, StoreError, StoreFailed
+from skerry.cluster.store.objects import (
+    AlreadyExists,
+    Conflict,
+    Event,
+    Key,
+    Missing,
+    NotEmpty,
+    NotStorable,
+    StoreError,
+    StoreFailed,
+)
 from skerry.kit.log import logger
 
 log = logger(__name__)
@@ -183,7 +193,7 @@ def _encoded(key: Key, item: dict[str, Any], version: int) -> bytes:
     try:
         return stamped(item, version)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreFailed(f"cannot store {key.resource} {key.name}: {type(error).__name__}: {error}") from error
+        raise NotStorable(f"cannot store {key.resource} {key.name}: {type(error).__name__}: {error}") from error
 
 
 def stamped(item: dict[str, Any], version: int) -> bytes:
