@@ -338,6 +338,7 @@ async def serve(which: str, directory: Path, count: int) -> None:
     from skerry.daemon.http_protocol import CarefulProtocol
     from skerry.daemon.https import bind
 
+    sys.setswitchinterval(0.001)  # as the daemon does
     app = Floor(count) if which == "floor" else await real(directory, count)
     kept = cached(app) if which == "cached" else []
     if kept:

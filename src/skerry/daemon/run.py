@@ -21,6 +21,8 @@ from skerry.daemon.platform import Platform
 from skerry.kit import log
 
 _FILES: Final = 65_536
+# The thread of the store must not keep the event loop waiting for the usual five milliseconds.
+_SWITCH_SECONDS: Final = 0.001
 _CANNOT_START = (PortBusy, StoreFailed, OSError)
 
 
@@ -28,6 +30,7 @@ def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> i
     """Run until SIGTERM, SIGINT or SIGHUP (the terminal is closed); returns the exit code."""
     log.configure(config.debugging.log_level)
     _allow_many_connections()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         take_lock(paths.daemon_lock)
     except AlreadyRunning:

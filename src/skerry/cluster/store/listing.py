@@ -50,8 +50,13 @@ class Range(NamedTuple):
                 terms.append(f"{column}=?")
                 arguments.append(value)
         if self.after is not None:
-            terms.append("(namespace, name) > (?, ?)")
-            arguments += self.after
+            # Said so that the index gives the rows in their order; with both said of one namespace, they are sorted.
+            if self.namespace is None:
+                terms.append("(namespace, name) > (?, ?)")
+                arguments += self.after
+            else:
+                terms.append("name > ?")
+                arguments.append(self.after[1])
         return " AND ".join(terms), arguments
 
 

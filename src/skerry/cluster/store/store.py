@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from skerry.cluster.store.listing import Listing, Range, listed
 from skerry.cluster.store.objects import Event, Expired, Key, NotStorable, StoreFailed
+from skerry.cluster.store.recent import Recent
 from skerry.cluster.store.schema import connect, prepare
 from skerry.cluster.store.watcher import Topic, Watcher, Watchers
 from skerry.cluster.store.writer import Write, Writer
@@ -29,6 +30,7 @@ class Store:
         self._writer.start(self._publish)
         self._closed = False
         self._refused: str | None = None  # why the last write failed
+        self._recent = Recent()
 
     @classmethod
     def open(cls, path: Path, *, history: int = _HISTORY) -> "Store":
@@ -73,8 +75,14 @@ class Store:
 
         Raises `StoreFailed`, as all reading does.
         """
+        if (known := self._recent.get(key)) is not None and not self._closed:
+            return known
         row = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key).fetchone()
-        return row[0] if row else None
+        if row is None:
+            return None
+        self._recent.put(key, row[0])
+        data: bytes = row[0]
+        return data
 
     def list_objects(
         self,
@@ -186,16 +194,23 @@ class Store:
     async def _submit(self, write: Write) -> bytes:
         if self._closed:
             raise StoreFailed("the store is closed")
+        self._recent.begin(write.key)
+        write.answer.add_done_callback(partial(self._decided, write))
         self._writer.submit(write)
-        try:
-            data = await write.answer
-        except NotStorable:
-            raise
-        except StoreFailed as error:
+        # A caller that gives up must not hide how the write ended.
+        return await asyncio.shield(write.answer)
+
+    def _decided(self, write: Write, answer: "asyncio.Future[bytes]") -> None:
+        self._recent.end(write.key)
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        if error is None:
+            self._refused = None
+            if write.object is not None:
+                self._recent.put(write.key, answer.result())
+        elif isinstance(error, StoreFailed) and not isinstance(error, NotStorable):
             self._refused = str(error)
-            raise
-        self._refused = None
-        return data
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
