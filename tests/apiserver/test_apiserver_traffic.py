@@ -33,7 +33,7 @@ def limited(store: Store) -> ApiServer:
 
 
 class Exchange:
-    """One request whose body arrives when the test says so."""
+    """One request whose body arrives, and whose answer is taken, when the test says so."""
 
     def __init__(self, app: ApiServer, method: str, path: str, query: str = "", token: str = "secret") -> None:
         self.scope: Message = {
@@ -48,6 +48,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
         self.begun = asyncio.Event()
+        self.takes = asyncio.Event()
+        self.takes.set()
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self.task = asyncio.ensure_future(app(self.scope, self._incoming.get, self._send))
 
@@ -64,6 +66,7 @@ class Exchange:
         return body
 
     async def _send(self, message: Message) -> None:
+        await self.takes.wait()
         if message["type"] == "http.response.start":
             self.code, self.headers = message["status"], dict(message["headers"])
             self.begun.set()
@@ -78,6 +81,8 @@ async def settle() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_requests_in_flight_are_bounded(limited: ApiServer, http: httpx2.AsyncClient, method: str) -> None:
     waiting = [Exchange(limited, method, MAPS) for _ in range(2)]
+    for one in waiting:
+        one.takes.clear()
     await settle()
     refused = Exchange(limited, method, MAPS)
     status = await refused.status()
@@ -95,6 +100,7 @@ async def test_requests_in_flight_are_bounded(limited: ApiServer, http: httpx2.A
     assert health.body == b"ok"
     for number, one in enumerate(waiting):
         one.give(b'{"metadata":{"name":"m%d"}}' % number)
+        one.takes.set()
         await one.status()
         assert one.code in {200, 201}
     again = Exchange(limited, method, MAPS)

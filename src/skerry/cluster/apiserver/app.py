@@ -93,7 +93,7 @@ class ApiServer:
                 return error_reply(status.unauthorized())
             parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = dict(reversed(parameters))
-            body = await _read_body(receive)
+            body = b"" if scope["method"] in {"GET", "HEAD"} else await _read_body(receive)
             user = user or "system:anonymous"
             inside = is_inside(scope)
             request = Request(scope["method"], scope["path"], query, headers, body, user, inside, parameters)

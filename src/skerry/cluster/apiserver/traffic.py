@@ -30,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _SECONDS: Final = 60.0
+_COMPRESSED: Final = frozenset({"GET", "LIST"})
 _HEALTH: Final = ("/healthz", "/livez", "/readyz")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|\u00b5s|ms|s|m|h)")
@@ -87,12 +88,21 @@ class Traffic:
             await self._refuse(kind, send)
             return
         flying[kind] += 1
+        try:
+            if info.verb in _COMPRESSED and wants_gzip(scope):
+                send = Compressed(send).send
+            if writes or b"timeout=" in scope["query_string"]:
+                await self._timed(scope, receive, send)
+            else:  # nothing is waited for: no body is read, and a client that does not read is cut off
+                await self._serve(scope, receive, send)
+        finally:
+            flying[kind] -= 1
+
+    async def _timed(self, scope: Message, receive: Receive, send: Send) -> None:
         call = _Call(self, receive, send)
         try:
-            compressed = info.verb in {"GET", "LIST"} and wants_gzip(scope)
-            answer = Compressed(call.send).send if compressed else call.send
             async with asyncio.timeout(_seconds(scope["query_string"])) as limit:
-                await self._serve(scope, call.receive if writes else receive, answer)
+                await self._serve(scope, call.receive, call.send)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -103,7 +113,6 @@ class Traffic:
             late = error_reply(status.timeout("Timeout: request did not complete within the allotted timeout"))
             await _send(late, send, {"connection": "close"})
         finally:
-            flying[kind] -= 1
             self._body_bytes -= call.body_bytes
 
     async def _last(self, info: RequestInfo, scope: Message, receive: Receive, send: Send) -> None:
