@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,8 +38,14 @@ class Server:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """Connect; the reader stops reading from the socket when it holds a few kilobytes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls, limit=4096)
+        """Connect; the reader stops reading from the socket when it holds a few kilobytes, and so does the kernel."""
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # else it grows to megabytes
+        sock.connect(("127.0.0.1", self._port))
+        sock.setblocking(False)
+        reader, writer = await asyncio.open_connection(
+            sock=sock, ssl=self._tls, server_hostname="127.0.0.1", limit=4096
+        )
         try:
             async with asyncio.timeout(20):
                 yield reader, writer
@@ -59,6 +66,12 @@ async def server(tmp_path: Path, pki: certificates.Pki) -> AsyncIterator[Server]
     store.close()
 
 
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
 async def write_much(store: Store, megabytes: int) -> None:
     def item(name: str) -> dict[str, object]:
         return {"metadata": {"name": name}, "data": {"k": "v" * 250_000}}
@@ -72,12 +85,11 @@ async def test_a_watcher_that_never_reads_is_ended(server: Server, monkeypatch: 
     async with server.connection() as (reader, writer):
         writer.write(server.request(f"{MAPS}?watch=1"))
         assert await reader.readuntil(b"\r\n\r\n")
-        await write_much(server.store, 8)
+        await until(lambda: len(server.store._watchers) == 1)
         (watcher,) = server.store._watchers
+        await write_much(server.store, 8)
         assert watcher.queued <= 256
-        async with asyncio.timeout(10):
-            while server.store._watchers:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.store._watchers)
         received = 0
         with pytest.raises(ConnectionError):  # noqa: PT012 - it breaks while it is read
             while chunk := await reader.read(1 << 16):
