@@ -100,3 +100,5 @@ def test_it_is_bounded() -> None:
     recent.put(Key("/pods", "a", "p95"), b"y")
     assert recent.get(Key("/pods", "a", "p95")) == b"y"
     assert recent._bytes == 901
+    recent.clear()
+    assert recent.get(Key("/pods", "a", "p95")) is None

@@ -6,12 +6,11 @@ found in one statement, in the order of the keys, so a page of an old state cost
 plus a walk over the changes since.
 """
 
-import sqlite3
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-# Runs one statement over the reading connection.
-Read = Callable[..., sqlite3.Cursor]
+# Runs one statement over the reading connection and returns its rows.
+Read = Callable[..., list[Any]]
 
 # The state before a write, none for the first one.
 _REPLACED: Final = "h.previous"
@@ -67,10 +66,10 @@ def listed(read: Read, keys: Range, version: int, at: int | None, limit: int, *,
     if at is not None and at < version:
         query, values = _THEN.format(where=where, replaced=_REPLACED), [*arguments, at, *arguments, at]
     page = f" LIMIT {limit + 1}" if limit else ""
-    rows = read(f"{query} ORDER BY namespace, name{page}", *values).fetchall()
+    rows = read(f"{query} ORDER BY namespace, name{page}", *values)
     shown = version if at is None else at
     if not limit or len(rows) <= limit:
         return Listing(shown, [row[2] for row in rows], None, 0)
     last = (rows[limit - 1][0], rows[limit - 1][1])
-    total: int = read(f"SELECT count(*) FROM ({query})", *values).fetchone()[0] if count else limit  # noqa: S608
+    total: int = read(f"SELECT count(*) FROM ({query})", *values)[0][0] if count else limit  # noqa: S608
     return Listing(shown, [row[2] for row in rows[:limit]], last, total - limit)

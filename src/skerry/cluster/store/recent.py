@@ -35,6 +35,11 @@ class Recent:
         while self._bytes > self._most:
             self._drop(next(iter(self._objects)))
 
+    def clear(self) -> None:
+        """Forget the objects: the database is another one."""
+        self._objects.clear()
+        self._bytes = 0
+
     def begin(self, key: Key) -> None:
         """Note that a write of this key is on its way."""
         self._drop(key)

@@ -77,11 +77,11 @@ class Store:
         """
         if (known := self._recent.get(key)) is not None and not self._closed:
             return known
-        row = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key).fetchone()
-        if row is None:
+        rows = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key)
+        if not rows:
             return None
-        self._recent.put(key, row[0])
-        data: bytes = row[0]
+        data: bytes = rows[0][0]
+        self._recent.put(key, data)
         return data
 
     def list_objects(
@@ -111,11 +111,11 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Return how many objects each resource has; those without any are left out."""
-        return dict(self._read("SELECT resource, count(*) FROM objects GROUP BY resource").fetchall())
+        return dict(self._read("SELECT resource, count(*) FROM objects GROUP BY resource"))
 
     def size(self) -> int:
         """Return the bytes of the database file, without what waits in its log."""
-        (pages,), (page,) = (self._read(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        pages, page = (self._read(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
         return int(pages * page)
 
     def problem(self) -> str | None:
@@ -184,7 +184,7 @@ class Store:
             self._published,
             *topic,
             _PIECE,
-        ).fetchall()
+        )
         events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
         return events, len(events) < _PIECE
 
@@ -218,11 +218,11 @@ class Store:
             self._watchers.offer(event)
 
     def _mark(self, name: str) -> int:
-        value: int = self._read("SELECT value FROM marks WHERE name=?", name).fetchone()[0]
+        value: int = self._read("SELECT value FROM marks WHERE name=?", name)[0][0]
         return value
 
-    def _read(self, query: str, *arguments: str | int | None) -> sqlite3.Cursor:
+    def _read(self, query: str, *arguments: str | int | None) -> list[Any]:
         try:
-            return self._reader.execute(query, arguments)
+            return self._reader.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
             raise StoreFailed(f"cannot read the database: {error}") from error
