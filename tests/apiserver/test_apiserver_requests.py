@@ -362,7 +362,7 @@ class TestLists:
             ({"resourceVersion": "0", "resourceVersionMatch": "NotOlderThan"}, (200, "")),
             ({"resourceVersion": "1", "resourceVersionMatch": "NotOlderThan"}, (200, "")),
             ({"resourceVersion": "1"}, (200, "")),
-            ({"resourceVersion": "1", "resourceVersionMatch": "Exact"}, (410, "Expired")),
+            ({"resourceVersion": "1", "resourceVersionMatch": "Exact"}, (200, "")),
             ({"resourceVersion": "99999"}, (504, "Timeout")),
             ({"resourceVersion": "x"}, (400, "BadRequest")),
             ({"resourceVersionMatch": "Exact"}, (422, "Invalid")),

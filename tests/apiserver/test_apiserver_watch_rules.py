@@ -8,9 +8,11 @@ import httpx2
 import pytest
 
 from skerry.cluster.apiserver import watching
+from skerry.cluster.apiserver.access.users import administrator
 from skerry.cluster.apiserver.app import ApiServer
+from skerry.cluster.apiserver.requests import Request
 from skerry.cluster.apiserver.transport import InProcessTransport
-from skerry.cluster.store import Store
+from skerry.cluster.store import Store, json_line
 
 MAPS = "/api/v1/namespaces/a/configmaps"
 MERGE = {"content-type": "application/merge-patch+json"}
@@ -111,6 +113,77 @@ async def test_bookmarks_come_when_it_is_quiet_and_only_when_all_was_sent(
     assert found[0]["object"]["kind"] == "ConfigMap"
     assert int(found[0]["object"]["metadata"]["resourceVersion"]) >= int(other)
     assert await lines(http, 9, resourceVersion=start, timeoutSeconds="1") == []
+
+
+async def test_bookmarks_come_when_others_are_busy_too(
+    http: httpx2.AsyncClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes that the selector leaves out must not put the bookmark off: its client would resume too far back."""
+    monkeypatch.setattr(watching, "_BOOKMARK_SECONDS", 0.05)
+    start = await create(http, "x")
+    done = asyncio.Event()
+
+    async def write() -> None:
+        while not done.is_set():
+            await http.patch(f"{MAPS}/x", json={"data": {"n": str(store.version)}}, headers=MERGE)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write())
+        params = {"resourceVersion": start, "allowWatchBookmarks": "true", "labelSelector": "on=yes"}
+        found = await lines(http, 3, **params)
+        done.set()
+    versions = [int(one["object"]["metadata"]["resourceVersion"]) for one in found]
+    assert [one["type"] for one in found] == ["BOOKMARK"] * 3
+    assert versions == sorted(set(versions))
+
+
+async def test_a_bookmark_ends_the_time_that_was_asked_for(http: httpx2.AsyncClient) -> None:
+    start = await create(http, "x")
+    found = await lines(http, 9, resourceVersion=start, allowWatchBookmarks="true", timeoutSeconds="1")
+    assert [one["type"] for one in found] == ["BOOKMARK"]
+    assert found[0]["object"]["metadata"]["resourceVersion"] == start
+
+
+def test_watches_without_a_time_end_one_after_the_other() -> None:
+    def seconds(**query: str) -> float:
+        return watching.watch_options(Request("GET", MAPS, query, {}, b"", administrator("admin"))).seconds
+
+    drawn = {seconds() for _ in range(50)}
+    assert len(drawn) > 40
+    assert all(1800 <= one <= 3600 for one in drawn)
+    assert seconds(timeoutSeconds="7200") == 7200
+    assert seconds(timeoutSeconds=str(10**30)) == 24 * 3600
+
+
+async def test_what_leaves_the_selection_is_shown_as_it_was_in_it(http: httpx2.AsyncClient) -> None:
+    start = await create(http, "x", labels={"on": "yes"})
+    body = {"metadata": {"labels": {"on": "no"}}, "data": {"secret": "of the others"}}
+    left = (await http.patch(f"{MAPS}/x", json=body, headers=MERGE)).json()
+    (found,) = await lines(http, 1, resourceVersion=start, labelSelector="on=yes")
+    assert found["type"] == "DELETED"
+    assert found["object"]["metadata"]["labels"] == {"on": "yes"}
+    assert "data" not in found["object"]
+    assert found["object"]["metadata"]["resourceVersion"] == left["metadata"]["resourceVersion"]
+
+
+async def test_one_event_is_encoded_once_for_all_plain_watchers(
+    http: httpx2.AsyncClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+
+    def counted(type_: str, data: bytes) -> bytes:
+        encoded.append(type_)
+        return json_line(type_, data)
+
+    monkeypatch.setattr("skerry.cluster.store.objects.json_line", counted)
+    start = await create(http, "x", labels={"on": "yes"})
+    async with asyncio.TaskGroup() as group:
+        selectors = [{}, {"labelSelector": "on=yes"}, {"fieldSelector": "metadata.name=x"}] * 5
+        watches = [group.create_task(lines(http, 1, resourceVersion=start, **one)) for one in selectors]
+        await until(lambda: len(store._watchers) == 15)
+        await http.patch(f"{MAPS}/x", json={"data": {"k": "v"}}, headers=MERGE)
+    assert len(encoded) == 1
+    assert {json.dumps(one.result()[0]["object"]["data"]) for one in watches} == {'{"k": "v"}'}
 
 
 async def test_a_client_that_leaves_is_forgotten(http: httpx2.AsyncClient, store: Store) -> None:

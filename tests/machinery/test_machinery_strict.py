@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightkube.models import apps_v1, autoscaling_v2, core_v1
 
+from skerry.machinery import strict
 from skerry.machinery.strict import check, duplicate_fields, problems, type_error, unknown_fields
+from skerry.machinery.structs import Shape
 
 
 def pod(**spec: Any) -> dict[str, Any]:
@@ -212,3 +214,25 @@ def test_what_msgspec_reads_has_no_problem_of_type(spec: Any) -> None:
         return
     found = [problem for problem in problems(item, core_v1.Pod) if problem.sort == "type"]
     assert all(".limits" in problem.path for problem in found)
+
+
+ODD = st.sampled_from(
+    [None, True, 1, 2**63, 0.5, "", "x", "1Gi", "2024-01-02T03:04:05Z", [], [None], ["x"], {}, {"x": 1}]
+)
+
+
+def mutated(value: Any, data: st.DataObject) -> Any:
+    """Replace one value somewhere, or add a key."""
+    if isinstance(value, dict) and value and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from([*value, "unknown", "name"]))
+        return {**value, key: mutated(value.get(key), data)}
+    if isinstance(value, list) and value and data.draw(st.booleans()):
+        return [mutated(value[0], data), *value[1:]]
+    return data.draw(ODD)
+
+
+@given(st.sampled_from(GOOD), st.data())
+def test_the_short_way_and_the_long_way_agree(item: dict[str, Any], data: st.DataObject) -> None:
+    odd = mutated(item, data)
+    shape = Shape(struct=core_v1.Pod)
+    assert strict._fits(odd, shape) == (not list(strict._walk(odd, shape, "", strict._GoField("", ""))))

@@ -94,6 +94,46 @@ async def test_one_namespace_only(store: Store) -> None:
     assert [(await following(live)).key for _ in range(2)] == [key("x", "b"), key("y", "b")]
 
 
+async def test_one_name_only(store: Store) -> None:
+    start = store.version
+    for name in ("x", "y"):
+        await store.create(key(name), pod(name))
+    late, live = store.watch("/pods", None, start, name="x"), store.watch("/pods", "a", store.version, name="x")
+    for name in ("y", "x"):
+        await store.update(key(name), pod(name), None)
+    assert [(await following(late)).type for _ in range(2)] == ["ADDED", "MODIFIED"]
+    assert (await following(live)).type == "MODIFIED"
+    assert late.caught_up
+    assert live.caught_up
+
+
+async def test_a_write_is_offered_to_those_whom_it_concerns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand watchers of other things cost a write nothing."""
+    offered: list[Watcher] = []
+    offer = Watcher.offer
+
+    def counted(watcher: Watcher, event: Event) -> None:
+        offered.append(watcher)
+        offer(watcher, event)
+
+    monkeypatch.setattr(Watcher, "offer", counted)
+    others = [store.watch("/pods", "a", 1, name=f"p{number}") for number in range(300)]
+    others += [store.watch(f"/r{number}", None, 1) for number in range(300)]
+    others += [store.watch("/pods", f"n{number}", 1) for number in range(300)]
+    meant = [
+        store.watch("/pods", None, 1),
+        store.watch("/pods", "a", 1),
+        store.watch("/pods", None, 1, name="x"),
+        store.watch("/pods", "a", 1, name="x"),
+    ]
+    await store.create(key("x"), pod("x"))
+    assert (len(offered), set(offered)) == (4, set(meant))
+    for watcher in [*meant, *others]:
+        store.unwatch(watcher)
+    assert not store._watchers
+    assert not store._watchers._by_topic
+
+
 async def test_a_bookmark_is_safe_only_when_all_is_read(store: Store) -> None:
     watcher = store.watch("/pods", None, store.version)
     caught_up = [watcher.caught_up]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from skerry.cluster.apiserver.access.credentials import CERTIFICATE, Certificate
+from skerry.daemon.http_protocol import CarefulProtocol
 
 _NO_CHECK_TIME: Final = 0x20_0000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 
@@ -37,6 +37,10 @@ def bind(address: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted inherits it: the connection of a machine that vanished ends after about a minute.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        listening.setsockopt(socket.IPPROTO_TCP, option, value)
     try:
         listening.bind((address, port))
     except OSError as error:
@@ -73,7 +77,7 @@ def extensions_of(transport: asyncio.BaseTransport) -> dict[str, Certificate]:
     return {CERTIFICATE: Certificate(names[0], groups, fingerprint, begins, ends)}
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(CarefulProtocol):
     """Tells the application who is at the other end."""
 
     _extensions: Mapping[str, Certificate] = {}

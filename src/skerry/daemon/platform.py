@@ -117,6 +117,7 @@ class Platform:
         transport = InProcessTransport(app, ADMIN)
         client = _client(transport)
         caches = Caches(client, self._clock)
+        app.health.add("informer-sync", caches.unsynced, live=False)
         manager = Manager(caches, self._clock)
         node = self._node(client, caches, seams, server.port)
         self._add_controllers(manager, client, gateway)

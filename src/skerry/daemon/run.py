@@ -6,9 +6,11 @@
 """
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import Final
 
 from skerry.cluster.store import StoreFailed
 from skerry.daemon.config import Config
@@ -19,12 +21,17 @@ from skerry.daemon.paths import Paths
 from skerry.daemon.platform import Platform
 from skerry.kit import log
 
+_FILES: Final = 65_536
+# The thread of the store must not keep the event loop waiting for the usual five milliseconds.
+_SWITCH_SECONDS: Final = 0.001
 _CANNOT_START = (PortBusy, StoreFailed, OSError)
 
 
 def run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None]) -> int:
     """Run until SIGTERM, SIGINT or SIGHUP (the terminal is closed); returns the exit code."""
     log.configure(config.debugging.log_level)
+    _allow_many_connections()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         take_lock(paths.daemon_lock)
     except AlreadyRunning:
@@ -51,6 +58,14 @@ async def _run(config: Config, paths: Paths, ready: Callable[[DaemonFacts], None
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     await Platform(config, paths).run(ready, stop)
+
+
+def _allow_many_connections() -> None:
+    """Take as many open files as the system lets us have: a watch is one. Containers are given limits of their own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _cannot_start(error: BaseException, paths: Paths) -> int:

@@ -15,19 +15,27 @@ from skerry.machinery.fielderrors import FieldError
 class StatusError(Exception):
     """A failed API request, answered with `code` and `body()`."""
 
-    def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
         self.details = details
+        self.metadata = metadata or {}
 
     def body(self) -> dict[str, Any]:
         """Return the Status object."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
         }
@@ -121,6 +129,16 @@ def unsupported_media_type(offered: Sequence[str]) -> StatusError:
 def gone(message: str) -> StatusError:
     """410 for a resourceVersion that is no longer kept."""
     return StatusError(410, "Expired", message)
+
+
+def resumable(message: str, token: str) -> StatusError:
+    """410 for a list whose next page cannot be had as it was; `token` goes on with what is there now."""
+    return StatusError(410, "Expired", message, metadata={"continue": token})
+
+
+def too_many_requests(message: str, seconds: int = 1) -> StatusError:
+    """429; clients try again after that many seconds."""
+    return StatusError(429, "TooManyRequests", message, {"retryAfterSeconds": seconds})
 
 
 def too_large(limit: int) -> StatusError:

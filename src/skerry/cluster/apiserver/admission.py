@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver.requests import Request, Target, WriteOptions
 from skerry.kit.clock import timestamp
@@ -156,7 +158,8 @@ def check_form(kind: Kind, item: Object, body: bytes | None, options: WriteOptio
 
     Both are the 400 of a body that cannot be decoded. What the old object has already is not this client's fault.
     """
-    found = _problems(kind, item)  # one walk for both: it is the dearest part of a write
+    # One walk for both: it is the dearest part of a write. What did not change was looked at when it was written.
+    found = _problems(kind, item if old is None or kind.custom else _changed(item, old))
     for problem in found:
         if problem.sort == "type":
             raise status.bad_request(
@@ -178,6 +181,12 @@ def check_form(kind: Kind, item: Object, body: bytes | None, options: WriteOptio
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: {text}'
         )
     options.warnings.extend(problems)
+
+
+def _changed(item: Object, old: Object) -> Object:
+    """Return the fields at the top that are not as they were; encoded, because to Python `true` equals `1`."""
+    encode = msgspec.json.encode
+    return {key: value for key, value in item.items() if key not in old or encode(value) != encode(old[key])}
 
 
 def _problems(kind: Kind, item: Object) -> list[Problem]:

@@ -29,13 +29,16 @@ from skerry.cluster.apiserver.custom.definitions import Definitions
 from skerry.cluster.apiserver.deleting import Deleter
 from skerry.cluster.apiserver.documents import Documents
 from skerry.cluster.apiserver.eviction import EvictionApi
+from skerry.cluster.apiserver.health import Health
+from skerry.cluster.apiserver.metrics import ApiMetrics
 from skerry.cluster.apiserver.metricsapi import MetricsApi, NoUsage, Usage
 from skerry.cluster.apiserver.podapi import PodApi, ReadLogs
 from skerry.cluster.apiserver.podstreams import LateNode, NodeStreams, PodStreams, not_upgraded
 from skerry.cluster.apiserver.reading import Reader
-from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, text_reply, with_warnings
+from skerry.cluster.apiserver.replies import Answer, Reply, Stream, Upgrade, error_reply, with_warnings
 from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, target_of
 from skerry.cluster.apiserver.scale import ScaleApi
+from skerry.cluster.apiserver.traffic import Limits, Traffic
 from skerry.cluster.apiserver.turns import Turns
 from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
 from skerry.cluster.apiserver.volumesapi import VolumesApi
@@ -67,6 +70,7 @@ class ApiServerParts:
     node: NodeStreams = field(default_factory=LateNode)
     keys: SigningKeys = field(default_factory=SigningKeys.temporary)
     usage: Usage = field(default_factory=NoUsage)
+    limits: Limits = field(default_factory=Limits)
 
 
 class ApiServer:
@@ -80,9 +84,13 @@ class ApiServer:
         authenticator = Authenticator(parts.tokens, accounts, now)
         authorizer = Authorizer(Roles(parts.store))
         self._gate = Gate(authenticator, authorizer)
-        self._documents = Documents(self.registry)
+        self.health = Health()
+        self.health.add("etcd", parts.store.problem, live=True)
+        metrics = ApiMetrics(parts.store, self.registry)
+        self._traffic = Traffic(self._serve, self.registry, metrics, parts.limits)
+        self._documents = Documents(self.registry, self.health, metrics.reply)
         self._reader = Reader(parts.store, now)
-        self._watches = WatchHandler(parts.store, now)
+        self._watches = WatchHandler(parts.store, now, metrics.watch_events)
         hooks: Sequence[Hook] = (
             *parts.hooks,
             self._definitions.hook,
@@ -111,9 +119,10 @@ class ApiServer:
             from skerry.cluster.apiserver.streams.handshake import conclude
 
             await conclude(await self._answer(scope, _no_body), scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return
+        elif scope["type"] == "http":
+            await self._traffic(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = await self._answer(scope, receive)
         if isinstance(reply, Upgrade):
             reply = not_upgraded(scope)
@@ -130,7 +139,7 @@ class ApiServer:
             user = self._gate.authenticate(scope)
             parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = dict(reversed(parameters))
-            body = await _read_body(receive)
+            body = b"" if method in {"GET", "HEAD"} else await _read_body(receive)
             inside = is_inside(scope)
             request = Request(method, scope["path"], query, headers, body, user, inside, parameters)
             return await self._dispatch(request)
@@ -146,8 +155,6 @@ class ApiServer:
             return error_reply(status.internal(f"{type(error).__name__}: {error}"))
 
     async def _dispatch(self, request: Request) -> Answer:
-        if request.path in {"/healthz", "/livez", "/readyz"}:
-            return text_reply("ok")
         target = target_of(request.path, self.registry)
         if target is None:
             self._gate.authorize_path(request.user, request.method, request.path)
@@ -177,7 +184,7 @@ class ApiServer:
             case "get":
                 return self._reader.get(request, target)
             case "list":
-                return self._reader.list_objects(request, target)
+                return await self._reader.list_objects(request, target)
             case "watch":
                 return self._watches.watch(request, target)
             case "create":

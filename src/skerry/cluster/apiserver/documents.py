@@ -1,9 +1,11 @@
-"""What the server says of itself: version, discovery, OpenAPI."""
+"""What the server says of itself: version, health, metrics, discovery, OpenAPI."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.discovery import Discovery
+from skerry.cluster.apiserver.health import Health
 from skerry.cluster.apiserver.openapi import OpenApi
 from skerry.cluster.apiserver.replies import Reply, json_reply
 from skerry.cluster.apiserver.requests import Request
@@ -15,7 +17,9 @@ KUBERNETES_VERSION: Final = (1, 35)
 class Documents:
     """Documents by path."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, health: Health, metrics: Callable[[], Reply]) -> None:
+        self._health = health
+        self._metrics = metrics
         self._discovery = Discovery(registry)
         self._openapi = OpenApi(registry)
 
@@ -23,6 +27,10 @@ class Documents:
         """Return the document at the request's path, None when there is none."""
         if request.path.rstrip("/") == "/version":  # Python clients end it with a slash
             return json_reply(version())
+        if request.path == "/metrics" and request.method == "GET":
+            return self._metrics()
+        if (health := self._health.find(request)) is not None:
+            return health
         return self._discovery.find(request) or self._openapi.find(request)
 
 

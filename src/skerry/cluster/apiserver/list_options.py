@@ -1,19 +1,19 @@
 """The options that lists and watches share: versions, and pages of a list.
 
-A page's `continue` token holds the version of the *first* page. A client that has read all pages watches from there,
-and so hears again of whatever changed while it was paging; with a later version those changes would be lost.
+A page's `continue` token holds the version of the *first* page, and every later page shows the objects as they were
+then. When that is no longer known, the answer is a 410 whose token has version -1: it goes on with what is there now.
 
-Facts: k8s.io/apimachinery `pkg/apis/meta/internalversion/validation`.
+Facts: k8s.io/apimachinery `pkg/apis/meta/internalversion/validation`, k8s.io/apiserver `pkg/storage/etcd3`.
 """
 
 import base64
 import binascii
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from skerry.cluster.apiserver.requests import Request
-from skerry.cluster.store import Store
 from skerry.machinery import status
 from skerry.machinery.fielderrors import FieldError, forbidden, not_supported
 
@@ -22,8 +22,17 @@ _EXACT: Final = "Exact"
 _MATCH: Final = "resourceVersionMatch"
 
 
+_TOO_OLD: Final = "The resourceVersion for the provided list is too old."
+_GO_ON: Final = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
 class Continue(msgspec.Struct, frozen=True):
-    """Where the next page begins: after this key, as of this version."""
+    """Where the next page begins: after this key, as of this version (-1: of the latest)."""
 
     rv: int
     namespace: str
@@ -33,15 +42,29 @@ class Continue(msgspec.Struct, frozen=True):
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
 
-def continued(request: Request) -> Continue | None:
-    """Read the continue token; raises a 400 for one that was not given out here."""
-    token = request.query.get("continue", "")
-    if not token:
-        return None
+@dataclass(frozen=True)
+class ListOptions:
+    """The query of one list. `at`: the version to show, None for the latest; `limit` 0: everything."""
+
+    limit: int = 0
+    at: int | None = None
+    after: tuple[str, str] | None = None
+
+    def too_old(self) -> status.StatusError:
+        """Return the 410 for a version that is no longer kept; a list that was begun can go on."""
+        if self.after is None:
+            return status.gone(_TOO_OLD)
+        return status.resumable(_GO_ON, Continue(-1, *self.after).token())
+
+
+def _continued(token: str) -> Continue:
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=Continue)
+        begun = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=Continue)
     except (ValueError, binascii.Error):
         raise status.bad_request("continue key is not valid") from None
+    if begun.rv == 0 or begun.rv < -1:
+        raise status.bad_request("continue key is not valid: incorrect encoded start resourceVersion")
+    return begun
 
 
 def resource_version(request: Request) -> int:
@@ -69,9 +92,32 @@ def check_watch_options(request: Request) -> None:
     _refuse(errors)
 
 
-def check_list_options(request: Request, store: Store) -> None:
-    """Raise a 422 for options of a list that contradict each other, a 410 or 504 for a version that is not served."""
+def list_options(request: Request, committed: int) -> ListOptions:
+    """Read the options of a list.
+
+    Raises a 400 or 422 for what Kubernetes refuses, a 410 or 504 for a version that was never given out.
+    """
     match, wanted = request.query.get(_MATCH, ""), resource_version(request)
+    _check_match(request, match, wanted)
+    limit = max(request.number("limit") or 0, 0)
+    if token := request.query.get("continue"):
+        if wanted:
+            raise status.bad_request("specifying resource version is not allowed when using continue")
+        begun = _continued(token)
+        options = ListOptions(limit, begun.rv if begun.rv > 0 else None, (begun.namespace, begun.name))
+        if begun.rv > committed:  # its client knew another state of this database
+            raise options.too_old()
+        return options
+    if wanted > committed:
+        message = f"Too large resource version: {wanted}, current: {committed}"
+        causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+        raise status.StatusError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1})
+    # A limit without resourceVersionMatch means exactly that version too.
+    exact = match == _EXACT or (not match and limit > 0 and wanted > 0)
+    return ListOptions(limit, wanted if exact else None)
+
+
+def _check_match(request: Request, match: str, wanted: int) -> None:
     errors: list[FieldError] = []
     if match:
         if not request.query.get("resourceVersion"):
@@ -85,20 +131,6 @@ def check_list_options(request: Request, store: Store) -> None:
     if "sendInitialEvents" in request.query:
         errors.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     _refuse(errors)
-    if request.query.get("continue"):
-        if wanted:
-            raise status.bad_request("specifying resource version is not allowed when using continue")
-        return
-    _check_version(wanted, store.committed, exact=match == _EXACT)
-
-
-def _check_version(wanted: int, current: int, *, exact: bool) -> None:
-    if wanted > current:
-        message = f"Too large resource version: {wanted}, current: {current}"
-        causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-        raise status.StatusError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1})
-    if exact and wanted != current:
-        raise status.gone(f"The resourceVersion for the provided list is too old: {wanted}, current: {current}")
 
 
 def _refuse(errors: list[FieldError]) -> None:

@@ -1,6 +1,7 @@
 """get and list."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -8,17 +9,17 @@ import msgspec
 
 from skerry.api.registry import Kind, Object
 from skerry.cluster.apiserver import printing
-from skerry.cluster.apiserver.list_options import Continue, check_list_options, continued
+from skerry.cluster.apiserver.list_options import Continue, ListOptions, list_options
 from skerry.cluster.apiserver.printing import Output
-from skerry.cluster.apiserver.replies import Reply, json_reply
+from skerry.cluster.apiserver.replies import Reply, Stream, json_reply
 from skerry.cluster.apiserver.requests import Request, Target
 from skerry.cluster.apiserver.selection import Selection, selection_of
-from skerry.cluster.store import Expired, Key, Store
+from skerry.cluster.store import Expired, Key, Listing, Store
 from skerry.machinery import status
 
 Now = Callable[[], datetime]
 
-_READ_AHEAD: Final = 500  # objects read at once for a page of selected ones
+_PIECE: Final = 500  # objects read at once: some milliseconds, in which nobody else is served
 
 
 def key_of(target: Target) -> Key:
@@ -76,68 +77,80 @@ class Reader:
             raise status.not_found(target.kind.group_resource, target.name or "")
         return stored_reply(target.kind, data, output, self._now())
 
-    def list_objects(self, request: Request, target: Target) -> Reply:
+    async def list_objects(self, request: Request, target: Target) -> Reply | Stream:
         kind = target.kind
         output = printing.output_of(request)
         selection = selection_of(request, kind)
-        check_list_options(request, self._store)
-        if selection.everything and output.form == "Object" and kind.from_storage is None:
-            return self._verbatim(request, target)
-        page = self._page(request, target, selection)
+        options = list_options(request, self._store.committed)
+        try:
+            if selection.everything and output.form == "Object" and kind.from_storage is None:
+                return self._verbatim(target, options)
+            page = await self._page(target, selection, options)
+        except Expired:
+            raise options.too_old() from None
         meta = _list_meta(page.version, page.more, page.remaining if selection.everything else None)
         printed = printing.many(kind, page.items, meta, output, self._now())
         return json_reply(printed, media_type=output.media_type)
 
-    def _verbatim(self, request: Request, target: Target) -> Reply:
-        """List stored bytes as they are; long lists are mostly asked for like this."""
-        kind, begun = target.kind, self._continued(request)
-        limit, after = _limit(request), (begun.namespace, begun.name) if begun else None
-        page = self._store.list_objects(kind.storage_key, target.namespace, limit=limit, after=after)
-        version = begun.rv if begun else page.version
-        more = Continue(version, *page.after) if page.after else None
-        empty = printing.many(kind, [], _list_meta(version, more, page.remaining), Output(), self._now())
+    def _verbatim(self, target: Target, options: ListOptions) -> Reply | Stream:
+        """List stored bytes as they are; long lists are mostly asked for like this, and go out in pieces."""
+        kind = target.kind
+        page = self._store.list_objects(
+            kind.storage_key,
+            target.namespace,
+            limit=options.limit or _PIECE,
+            after=options.after,
+            at=options.at,
+            count=options.limit > 0,
+        )
+        more = Continue(page.version, *page.after) if page.after and options.limit else None
+        empty = printing.many(kind, [], _list_meta(page.version, more, page.remaining), Output(), self._now())
         head = msgspec.json.encode(empty)
         assert head.endswith(b"]}")
-        return Reply(200, b"%b%b]}" % (head[:-2], b",".join(page.items)))
+        begin = head[:-2] + b",".join(page.items)
+        if page.after is None or options.limit:
+            return Reply(200, begin + b"]}")
+        return Stream(self._pieces(target, begin, page))
 
-    def _page(self, request: Request, target: Target, selection: Selection) -> "_Page":
+    async def _pieces(self, target: Target, begin: bytes, page: Listing) -> AsyncIterator[bytes]:
+        """Send the rest of a list as it was when it began; others are served in between."""
+        yield begin
+        while page.after is not None:
+            await asyncio.sleep(0)
+            page = self._store.list_objects(
+                target.kind.storage_key, target.namespace, limit=_PIECE, after=page.after, at=page.version, count=False
+            )
+            yield b"," + b",".join(page.items)
+        yield b"]}"
+
+    async def _page(self, target: Target, selection: Selection, options: ListOptions) -> "_Page":
         """Read on until the page holds as many selected objects as the client wants."""
-        limit, begun = _limit(request), self._continued(request)
-        size = limit if selection.everything else limit and max(limit, _READ_AHEAD)
-        after = (begun.namespace, begun.name) if begun else None
+        limit, after, version = options.limit, options.after, options.at
+        size = _PIECE if not selection.everything or not limit else limit
         chosen: list[Object] = []
-        version = begun.rv if begun else 0
         while True:
-            page = self._store.list_objects(target.kind.storage_key, target.namespace, limit=size, after=after)
-            version = version or page.version
+            page = self._store.list_objects(
+                target.kind.storage_key,
+                target.namespace,
+                name=selection.name,
+                limit=size,
+                after=after,
+                at=version,
+                count=selection.everything,
+            )
+            version, after = page.version, page.after
             for place, data in enumerate(page.items, 1):
                 item = shown(target.kind, msgspec.json.decode(data))
                 if not selection.matches(item):
                     continue
                 chosen.append(item)
-                if len(chosen) == limit and (place < len(page.items) or page.after):
+                if len(chosen) == limit and (place < len(page.items) or after):
                     meta = item["metadata"]
                     more = Continue(version, meta.get("namespace", ""), meta["name"])
                     return _Page(version, chosen, more, page.remaining)
-            if page.after is None:
+            if after is None:
                 return _Page(version, chosen, None, 0)
-            after = page.after
-
-    def _continued(self, request: Request) -> Continue | None:
-        begun = continued(request)
-        if begun is not None:
-            try:
-                self._store.check_kept(begun.rv)
-            except Expired:
-                raise status.gone(
-                    "The provided continue parameter is too old to display a consistent list result. "
-                    "You must start a new list without the continue parameter."
-                ) from None
-        return begun
-
-
-def _limit(request: Request) -> int:
-    return max(request.number("limit") or 0, 0)
+            await asyncio.sleep(0)
 
 
 def _list_meta(version: int, more: Continue | None, remaining: int | None) -> Object:

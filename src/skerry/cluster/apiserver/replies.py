@@ -65,8 +65,10 @@ def json_reply(value: Any, code: int = 200, media_type: str = JSON) -> Reply:
 
 
 def error_reply(error: StatusError) -> Reply:
-    """Answer with the Status of an error."""
-    return json_reply(error.body(), error.code)
+    """Answer with the Status of an error; a client that may try again is told when."""
+    seconds = (error.details or {}).get("retryAfterSeconds")
+    headers = {"retry-after": str(seconds)} if seconds else {}
+    return Reply(error.code, msgspec.json.encode(error.body()), JSON, headers)
 
 
 def text_reply(text: str, code: int = 200) -> Reply:

@@ -56,6 +56,14 @@ class Selection:
     def everything(self) -> bool:
         return self.labels is None and self.fields is None
 
+    @property
+    def name(self) -> str | None:
+        """The one name that can match, None when many can: kubectl and controllers follow single objects like this."""
+        for term in self.fields.terms if self.fields is not None else ():
+            if term.field == "metadata.name" and term.equal:
+                return term.value
+        return None
+
 
 def selection_of(request: Request, kind: Kind) -> Selection:
     """Read labelSelector and fieldSelector; raises a 400 in the server's words."""

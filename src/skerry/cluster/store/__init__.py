@@ -16,6 +16,7 @@ that wait together, so sixteen clients share one flush. Readers see the last com
 
 from skerry.cluster.store.compaction import Keep
 from skerry.cluster.store.keeper import Keeper
+from skerry.cluster.store.listing import Listing
 from skerry.cluster.store.objects import (
     AlreadyExists,
     Conflict,
@@ -27,9 +28,10 @@ from skerry.cluster.store.objects import (
     StoreError,
     StoreFailed,
     StoreFull,
+    json_line,
 )
 from skerry.cluster.store.recovery import Finding, recover
-from skerry.cluster.store.store import Listing, Store
+from skerry.cluster.store.store import Store
 from skerry.cluster.store.watcher import Watcher
 
 __all__ = [
@@ -49,5 +51,6 @@ __all__ = [
     "StoreFailed",
     "StoreFull",
     "Watcher",
+    "json_line",
     "recover",
 ]

@@ -1,7 +1,7 @@
 """What goes in and out of the store: keys, events, errors."""
 
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -33,9 +33,27 @@ class Event:
         return decoded
 
     @cached_property
+    def line(self) -> bytes:
+        """The event as a line of JSON; made once for all watchers that take it as it is."""
+        return json_line(self.type, self.data)
+
+    @cached_property
     def previous_object(self) -> dict[str, Any] | None:
         """The decoded object before the write, or None for an ADDED."""
         return msgspec.json.decode(self.previous) if self.previous is not None else None
+
+
+# What Unicode calls a line end too: clients in Python (httpx) would cut a line of JSON there.
+_LINE_ENDS: Final = tuple((mark.encode(), b"\\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
+
+
+def json_line(type_: str, data: bytes) -> bytes:
+    """Write an event as watches send it."""
+    line = b'{"type":"%b","object":%b}\n' % (type_.encode(), data)
+    for raw, escaped in _LINE_ENDS:
+        if raw in line:
+            line = line.replace(raw, escaped)
+    return line
 
 
 class StoreError(Exception):
@@ -68,3 +86,7 @@ class StoreFailed(StoreError):
 
 class StoreFull(StoreFailed):
     """There is no room on the disk; reads go on, and writes do once there is."""
+
+
+class NotStorable(StoreFailed):
+    """The object cannot be written as JSON; nothing is wrong with the store."""

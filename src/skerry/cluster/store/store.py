@@ -10,24 +10,17 @@ from typing import Any, Final, NamedTuple
 
 from skerry.cluster.store.ceiling import Ceiling
 from skerry.cluster.store.compaction import Keep
+from skerry.cluster.store.listing import Listing, Range, listed
 from skerry.cluster.store.objects import Event, Expired, Key, StoreFailed
+from skerry.cluster.store.recent import Recent
 from skerry.cluster.store.recovery import Finding, is_disk
 from skerry.cluster.store.schema import SCHEMA_VERSION, check_quickly, connect, make_tables, schema_of
 from skerry.cluster.store.snapshot import snapshot
-from skerry.cluster.store.watcher import Watcher
+from skerry.cluster.store.watcher import Topic, Watcher, Watchers
 from skerry.cluster.store.writer import Write, Writer
 
 _KEEP: Final = Keep()
 _PIECE: Final = 256
-
-
-class Listing(NamedTuple):
-    """A consistent list: all objects as they were at `version`. `after` names the last key when more follow."""
-
-    version: int
-    items: list[bytes]
-    after: tuple[str, str] | None
-    remaining: int
 
 
 class _Connections(NamedTuple):
@@ -42,7 +35,8 @@ class Store:
         self._path = path
         self._reader = connections.reading
         self._loop = asyncio.get_running_loop()
-        self._watchers: set[Watcher] = set()
+        self._watchers = Watchers()
+        self._recent = Recent()
         self._listeners: list[Callable[[Event], None]] = []
         self._closed = self._repairing = False
         self._published = self._mark("version")
@@ -112,40 +106,59 @@ class Store:
 
         Raises `StoreFailed`, as all reading does.
         """
+        if (known := self._recent.get(key)) is not None and not self._closed:
+            return known
         rows = self._read("SELECT data FROM objects WHERE resource=? AND namespace=? AND name=?", *key)
-        return rows[0][0] if rows else None
+        if not rows:
+            return None
+        data: bytes = rows[0][0]
+        self._recent.put(key, data)
+        return data
 
     def list_objects(
         self,
         resource: str,
         namespace: str | None = None,
         *,
+        name: str | None = None,
         limit: int = 0,
         after: tuple[str, str] | None = None,
+        at: int | None = None,
+        count: bool = True,
     ) -> Listing:
-        """List a resource in one namespace or in all (None), ordered by namespace and name; `limit` 0 means all."""
-        where, arguments = "resource=?", [resource]
-        if namespace is not None:
-            where += " AND namespace=?"
-            arguments.append(namespace)
-        if after is not None:
-            where += " AND (namespace, name) > (?, ?)"
-            arguments += after
+        """List a resource in one namespace or in all (None), ordered by namespace and name; `limit` 0 means all.
+
+        `at` shows it as it was at that version; what remains after a page is only counted when `count` says so.
+        Raises `Expired` when what changed since then is no longer known.
+        """
         self._read("BEGIN")
         try:
-            version = self._mark("version")
-            page = f" LIMIT {limit + 1}" if limit else ""
-            rows = self._read(
-                f"SELECT namespace, name, data FROM objects WHERE {where} ORDER BY namespace, name{page}",  # noqa: S608
-                *arguments,
-            )
-            more = bool(limit) and len(rows) > limit
-            remaining = self._count(where, *arguments) - limit if more else 0
+            if at is not None:
+                self.check_kept(at)
+            keys = Range(resource, namespace, name, after)
+            return listed(self._read, keys, self._mark("version"), at, limit, count=count)
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self._reader.execute("COMMIT")
-        rows = rows[:limit] if more else rows
-        return Listing(version, [row[2] for row in rows], (rows[-1][0], rows[-1][1]) if more else None, remaining)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many objects each resource has; those without any are left out."""
+        return dict(self._read("SELECT resource, count(*) FROM objects GROUP BY resource"))
+
+    def size(self) -> int:
+        """Return the bytes of the database file, without what waits in its log."""
+        pages, page = (self._read(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+        return int(pages * page)
+
+    def problem(self) -> str | None:
+        """Say why the store cannot be read, or why the disk refuses writes; None when all is well."""
+        if self._closed:
+            return "the store is closed"
+        try:
+            self._mark("version")
+        except StoreFailed as error:
+            return str(error)
+        return self.trouble or None
 
     async def create(self, key: Key, item: dict[str, Any]) -> bytes:
         """Store a new object and return it with its resourceVersion.
@@ -168,8 +181,8 @@ class Store:
         """
         return await self._submit(Write(key, None, self._answer(), expected=expected, empty=empty))
 
-    def watch(self, resource: str, namespace: str | None, since: int) -> Watcher:
-        """Follow a resource: everything after version `since`, in order, without gaps.
+    def watch(self, resource: str, namespace: str | None, since: int, *, name: str | None = None) -> Watcher:
+        """Follow a resource, or one name of it: everything after version `since`, in order, without gaps.
 
         Raises `Expired` when that history is compacted away, or when the version was never given out: its client knew
         another state of this database. Give the watcher back to `unwatch`.
@@ -177,7 +190,8 @@ class Store:
         self.check_kept(since)
         if since > self.committed:
             raise Expired(f"too large resource version: {since}, current: {self.committed}")
-        watcher = Watcher(resource, namespace, since, partial(self._history, resource, namespace))
+        topic = Topic(resource, namespace, name)
+        watcher = Watcher(topic, since, partial(self._history, topic))
         self._watchers.add(watcher)
         return watcher
 
@@ -195,18 +209,17 @@ class Store:
         if version < oldest:
             raise Expired(f"too old resource version: {version} ({oldest})")
 
-    def _history(self, resource: str, namespace: str | None, since: int) -> tuple[list[Event], bool]:
+    def _history(self, topic: Topic, since: int) -> tuple[list[Event], bool]:
         self.check_kept(since)
         # Only up to what was published: later rows reach the watcher through `_publish`, once.
         rows = self._read(
             "SELECT h.version, h.type, h.resource, h.namespace, h.name, h.data, ifnull(h.previous, b.data)"
             " FROM history h LEFT JOIN history b ON b.version = h.before"
             " WHERE h.version > ? AND h.version <= ? AND h.resource = ? AND h.namespace = ifnull(?, h.namespace)"
-            " ORDER BY h.version LIMIT ?",
+            " AND h.name = ifnull(?, h.name) ORDER BY h.version LIMIT ?",
             since,
             self._published,
-            resource,
-            namespace,
+            *topic,
             _PIECE,
         )
         events = [Event(row[0], row[1], Key(row[2], row[3], row[4]), row[5], row[6]) for row in rows]
@@ -218,20 +231,30 @@ class Store:
     async def _submit(self, write: Write) -> bytes:
         if self._closed:
             raise StoreFailed("the store is closed")
+        self._recent.begin(write.key)
+        write.answer.add_done_callback(partial(self._decided, write))
         self._writer.submit(write)
-        return await write.answer
+        # A caller that gives up must not hide how the write ended.
+        return await asyncio.shield(write.answer)
+
+    def _decided(self, write: Write, answer: "asyncio.Future[bytes]") -> None:
+        self._recent.end(write.key)
+        if answer.cancelled():
+            return
+        if answer.exception() is None and write.object is not None:
+            self._recent.put(write.key, answer.result())
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._published = event.version
             for listener in self._listeners:
                 listener(event)
-            for watcher in self._watchers:
-                watcher.offer(event)
+            self._watchers.offer(event)
 
     def _reopened(self, findings: list[Finding]) -> None:
         """The writer has a new connection, and perhaps another file: read from it, and let all watches begin anew."""
         self._repairing = False
+        self._recent.clear()
         with contextlib.suppress(sqlite3.Error):
             reading = connect(self._path, readonly=True)
             self._reader.close()
@@ -245,10 +268,6 @@ class Store:
     def _mark(self, name: str) -> int:
         value: int = self._read("SELECT value FROM marks WHERE name=?", name)[0][0]
         return value
-
-    def _count(self, where: str, *arguments: str) -> int:
-        count: int = self._read(f"SELECT count(*) FROM objects WHERE {where}", *arguments)[0][0]  # noqa: S608
-        return count
 
     def _read(self, query: str, *arguments: str | int | None) -> list[Any]:
         try:

@@ -4,16 +4,27 @@ A watcher has two states. While its reader keeps up, events are queued for it as
 full (or at the start, when the past is asked for) it is *behind*: nothing is queued, and `next` reads the history in
 pieces until it has caught up. So a slow reader costs a bounded queue and misses nothing; only a reader that is slower
 than the history is kept gets `Expired`.
+
+Watchers are found by what they watch: a write costs nothing for those of another resource, namespace or name.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
-from skerry.cluster.store.objects import Event
+from skerry.cluster.store.objects import Event, Key
 
 QUEUE: Final = 256
+
+
+class Topic(NamedTuple):
+    """What is watched: a resource, in one namespace or in all (None), one name or all."""
+
+    resource: str
+    namespace: str | None = None
+    name: str | None = None
+
 
 # (version) → the next events after it, and whether they reach up to what is published.
 ReadHistory = Callable[[int], tuple[list[Event], bool]]
@@ -22,9 +33,8 @@ ReadHistory = Callable[[int], tuple[list[Event], bool]]
 class Watcher:
     """Made by `Store.watch`; read by one task."""
 
-    def __init__(self, resource: str, namespace: str | None, since: int, read_history: ReadHistory) -> None:
-        self._resource = resource
-        self._namespace = namespace
+    def __init__(self, topic: Topic, since: int, read_history: ReadHistory) -> None:
+        self.topic = topic
         self._position = since  # every event of ours up to here was queued
         self._read_history = read_history
         self._queue: deque[Event] = deque()
@@ -43,12 +53,9 @@ class Watcher:
         return len(self._queue)
 
     def offer(self, event: Event) -> None:
-        """Take a published event if it concerns this watcher."""
-        key = event.key
+        """Take a published event that concerns this watcher."""
         if event.version <= self._position:
             return  # the caller listed after the commit and before the delivery of this event
-        if key.resource != self._resource or (self._namespace is not None and key.namespace != self._namespace):
-            return
         if len(self._queue) >= QUEUE:
             self._behind = True
         if not self._behind:
@@ -78,3 +85,46 @@ class Watcher:
                 self._news.clear()
                 await self._news.wait()
         return self._queue.popleft()
+
+    def ready(self) -> Event | None:
+        """Return the next event if it waits in memory."""
+        return self._queue.popleft() if self._queue else None
+
+
+class Watchers:
+    """All watchers, by their topic."""
+
+    def __init__(self) -> None:
+        self._by_topic: dict[Topic, set[Watcher]] = {}
+
+    def __iter__(self) -> Iterator[Watcher]:
+        for watchers in self._by_topic.values():
+            yield from watchers
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_topic.values()))
+
+    def add(self, watcher: Watcher) -> None:
+        self._by_topic.setdefault(watcher.topic, set()).add(watcher)
+
+    def discard(self, watcher: Watcher) -> None:
+        watchers = self._by_topic.get(watcher.topic, set())
+        watchers.discard(watcher)
+        if not watchers:
+            self._by_topic.pop(watcher.topic, None)
+
+    def offer(self, event: Event) -> None:
+        """Give an event to those that it concerns."""
+        for topic in _topics(event.key):
+            for watcher in self._by_topic.get(topic, ()):
+                watcher.offer(event)
+
+
+def _topics(key: Key) -> tuple[Topic, ...]:
+    resource, namespace, name = key
+    return (
+        Topic(resource),
+        Topic(resource, namespace),
+        Topic(resource, None, name),
+        Topic(resource, namespace, name),
+    )

@@ -32,6 +32,7 @@ from skerry.cluster.store.objects import (
     Key,
     Missing,
     NotEmpty,
+    NotStorable,
     StoreError,
     StoreFailed,
     StoreFull,
@@ -308,7 +309,7 @@ def _encoded(key: Key, item: dict[str, Any], version: int) -> bytes:
     try:
         return stamped(item, version)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreFailed(f"cannot store {key.resource} {key.name}: {type(error).__name__}: {error}") from error
+        raise NotStorable(f"cannot store {key.resource} {key.name}: {type(error).__name__}: {error}") from error
 
 
 def stamped(item: dict[str, Any], version: int) -> bytes:
