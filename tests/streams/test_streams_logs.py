@@ -13,10 +13,10 @@ pytestmark = pytest.mark.skipif(not PROGRAMS, reason="kubectl is not installed")
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 async def test_what_is_printed(server: Streaming, program: str) -> None:
-    script = f"echo one; echo two >&2; sleep 0.1; echo three; printf four; {SLEEP}"
+    script = f"echo one; echo two >&2; sleep 1.2; echo three; printf four; {SLEEP}"
     two = shell("bee", script, container={"env": [{"name": "A", "value": "b"}]})
     two["spec"]["containers"].append(
-        {**two["spec"]["containers"][0], "name": "side", "command": ["sh", "-c", "echo s"]}
+        {**two["spec"]["containers"][0], "name": "side", "command": ["sh", "-c", f"echo s; {SLEEP}"]}
     )
     two["metadata"]["labels"] = {"app": "bee"}
     await server.node.create(two)
@@ -26,7 +26,10 @@ async def test_what_is_printed(server: Streaming, program: str) -> None:
         return await kubectl("logs", "-n", "ai-demo", *of.split(), *words)
 
     await server.node.until(lambda: (found := server.node.container("bee")) and found.state.running)
+    await server.node.until(lambda: (found := server.node.container("bee", "side")) and found.state.running)
     async with asyncio.timeout(20):
+        while "s" not in await logs("-c", "side"):
+            pass
         while "three" not in (all_of_it := await logs("-c", "main")):
             pass
     assert all_of_it == "one\ntwo\nthree\n"  # what has no end of line yet is not logged yet, as with any runtime
@@ -37,6 +40,7 @@ async def test_what_is_printed(server: Streaming, program: str) -> None:
     assert [line.split(" ", 1)[1] for line in stamped.splitlines()] == ["one", "two", "three"]
     times = [line.split()[0] for line in stamped.splitlines()]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", time) for time in times)
+    # kubectl sends whole seconds.
     assert await logs("-c", "main", f"--since-time={times[2]}") == "three\n"
     assert await logs("-c", "main", "--since=1h") == "one\ntwo\nthree\n"
     future = datetime(2999, 1, 1, tzinfo=UTC).isoformat()
