@@ -67,6 +67,9 @@ async def test_what_is_done_is_counted(http: httpx2.AsyncClient) -> None:
     assert grew("apiserver_watch_events_total", kind="ConfigMap") == 1
     assert grew("apiserver_storage_objects", resource="configmaps") == 1
     assert value(after, "apiserver_longrunning_requests") == 0
+    async with http.stream("GET", MAPS, params={"watch": "1"}):
+        watching = await samples(http)
+    assert value(watching, "apiserver_longrunning_requests", verb="WATCH", resource="configmaps") == 1
 
 
 async def test_what_nobody_did_yet_is_zero(http: httpx2.AsyncClient) -> None:

@@ -70,7 +70,9 @@ class Traffic:
             await send(message)
 
         try:
-            if is_inside(scope) or scope["path"].startswith(_HEALTH):
+            if is_inside(scope) and info.long_running:
+                await self._counted(info, scope, receive, noted)
+            elif is_inside(scope) or scope["path"].startswith(_HEALTH):
                 await self._serve(scope, receive, noted)
             elif info.long_running:
                 await self._last(info, scope, receive, noted)
@@ -123,15 +125,20 @@ class Traffic:
             await self._refuse("watch", send)
             return
         watches[who] = watches.get(who, 0) + 1
+        try:
+            await self._counted(info, scope, receive, send)
+        finally:
+            watches[who] -= 1
+            if not watches[who]:
+                del watches[who]
+
+    async def _counted(self, info: RequestInfo, scope: Message, receive: Receive, send: Send) -> None:
         long_running = self._metrics.long_running
         long_running[info] = long_running.get(info, 0) + 1
         try:
             await self._serve(scope, receive, send)
         finally:
             long_running[info] -= 1
-            watches[who] -= 1
-            if not watches[who]:
-                del watches[who]
 
     async def _refuse(self, kind: str, send: Send) -> None:
         self._metrics.rejected[kind] += 1
