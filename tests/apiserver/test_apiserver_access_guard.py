@@ -295,3 +295,12 @@ async def test_default_roles_are_made_and_mended(store: Store, http: httpx2.Asyn
     assert (await http.get(f"{RBAC}/clusterroles/kserve-view")).status_code == 200
     boss = (await http.get(f"{RBAC}/clusterrolebindings/cluster-admin")).json()
     assert [one["name"] for one in boss["subjects"]] == ["system:masters"]
+
+
+@pytest.mark.parametrize("stream", ["exec", "attach", "portforward"])
+async def test_who_may_only_read_opens_no_stream(app: ApiServer, http: httpx2.AsyncClient, stream: str) -> None:
+    """A WebSocket begins with a GET."""
+    await allow(http, "ann", rule("get", "pods pods/exec pods/attach pods/portforward"), namespace="a")
+    answer = await person(app, "ann", "people").get(f"/api/v1/namespaces/a/pods/p/{stream}")
+    assert answer.status_code == 403
+    assert f'cannot create resource "pods/{stream}" in API group ""' in answer.json()["message"]

@@ -40,7 +40,7 @@ from skerry.cluster.apiserver.requests import BODY_LIMIT, Request, Target, targe
 from skerry.cluster.apiserver.scale import ScaleApi
 from skerry.cluster.apiserver.traffic import Limits, Traffic
 from skerry.cluster.apiserver.turns import Turns
-from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_of
+from skerry.cluster.apiserver.verbs import Handlers, resource_of, verb_of, verbs_needed, verbs_of
 from skerry.cluster.apiserver.volumesapi import VolumesApi
 from skerry.cluster.apiserver.watching import WatchHandler
 from skerry.cluster.apiserver.writing import Writer
@@ -165,7 +165,8 @@ class ApiServer:
 
     async def _resource(self, request: Request, target: Target) -> Answer:
         verb = verb_of(request, target)
-        self._gate.authorize(request.user, verb, target, request.query)
+        for needed in verbs_needed(target, verb):
+            self._gate.authorize(request.user, needed, target, request.query)
         reply = await self._done(request, target, verb)
         if target.kind.deprecated and isinstance(reply, Reply):
             return with_warnings(reply, [target.kind.deprecated])

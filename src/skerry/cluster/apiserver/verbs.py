@@ -20,6 +20,9 @@ _OF_METHODS: Final = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "upd
 _OF_STORED: Final[Mapping[str, Sequence[str]]] = {"status": ("get", "patch", "update"), "finalize": ("update",)}
 
 
+_STREAMS: Final = frozenset({"attach", "exec", "portforward"})
+
+
 class Handlers:
     """Handlers by resource and verb."""
 
@@ -43,6 +46,14 @@ def resource_of(target: Target) -> str:
 def verbs_of(target: Target) -> Sequence[str]:
     """Return the verbs that the stored object takes at this path."""
     return target.kind.verbs if target.subresource is None else _OF_STORED.get(target.subresource, ())
+
+
+def verbs_needed(target: Target, verb: str) -> Sequence[str]:
+    """Return what a client must be allowed for this verb.
+
+    A stream begins with the GET of a WebSocket; who may only read must not run commands with it (Kubernetes 1.35).
+    """
+    return ("get", "create") if target.subresource in _STREAMS and verb == "get" else (verb,)
 
 
 def verb_of(request: Request, target: Target) -> str:
