@@ -197,6 +197,7 @@ HORIZONTAL_POD_AUTOSCALER: Final = Kind(
     short_names=("hpa",),
     categories=("all",),
     subresources=("status",),
+    generation=False,
     default=_default,
     validate=validate_autoscaler,
 )
@@ -211,6 +212,7 @@ HORIZONTAL_POD_AUTOSCALER_V1: Final = Kind(
     short_names=("hpa",),
     categories=("all",),
     subresources=("status",),
+    generation=False,
     default=_default_v1,
     validate=_validate_v1,
     stored_as=(_GROUP, "horizontalpodautoscalers"),

@@ -16,6 +16,7 @@ from skerry.api.checks import Errors, non_negative, one_of, unchanged
 from skerry.api.filling import branch, fill
 from skerry.api.pods.defaults import default_pod_template
 from skerry.api.pods.validation import validate_pod_spec
+from skerry.api.pods.warnings import warn_workload
 from skerry.api.registry import Column, Kind, Object
 from skerry.api.selectors import matches, validate_selector
 from skerry.machinery.fielderrors import forbidden, invalid, required
@@ -174,5 +175,6 @@ JOB: Final = Kind(
     subresources=("status",),
     default=_default,
     validate=_validate,
+    warn=warn_workload,
     orphans=True,
 )

@@ -31,7 +31,7 @@ def warn_pod(pod: Object, old: Object | None) -> list[str]:
 
 
 def warn_workload(workload: Object, old: Object | None) -> list[str]:
-    """Warn of a Deployment or ReplicaSet that is new, or has a new template."""
+    """Warn of a Deployment, ReplicaSet or Job that is new, or has a new template."""
     template = (workload.get("spec") or {}).get("template") or {}
     if old is not None and template == (old.get("spec") or {}).get("template"):
         return []

@@ -10,6 +10,7 @@ import os
 import resource
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -52,7 +53,8 @@ class ApiMetrics:
         self.in_flight = {"mutating": 0, "readOnly": 0}
         self.rejected = {"mutating": 0, "readOnly": 0, "watch": 0}
         self.terminated = 0
-        self.watch_events = {(kind.group, kind.version, kind.kind): 0 for kind in registry if "watch" in kind.verbs}
+        self.watch_events: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # kinds come and go
+        self.watch_events |= {(kind.group, kind.version, kind.kind): 0 for kind in registry if "watch" in kind.verbs}
 
     def count(self, info: RequestInfo, code: int, seconds: float) -> None:
         """Count a request that was answered."""
