@@ -159,8 +159,9 @@ def _finding(place: Place, why: str, decision: salvage.Decision, copy: Copy | No
     parts = [_loss(loss) for loss in decision.losses[:_NAMED]]
     if len(decision.losses) > _NAMED:
         parts.append(f"and {len(decision.losses) - _NAMED} more")
-    since = f"version {copy.version}" if copy else "the beginning"
-    parts.append(f"objects that were made after {since} and are not listed by `kubectl get` now")
+    if decision.unseen:
+        since = f"version {copy.version}" if copy else "the beginning"
+        parts.append(f"objects that were made after {since} and are not listed by `kubectl get` now")
     return Finding("StoreDamaged", f"{start}; what may be older than it was, or lost: {'; '.join(parts)}")
 
 

@@ -66,8 +66,13 @@ class Decision(NamedTuple):
 
     objects: dict[Key, Row]
     losses: list[Loss]
-    complete: bool  # nothing that was acknowledged can be missing
+    unseen: bool  # there may have been objects of which nothing is known
     highest: int  # the highest version that surely was given out
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that was acknowledged can be missing."""
+        return not self.losses and not self.unseen
 
 
 def read(database: Path, duplicate: Path, known: Iterable[Key]) -> Remains:
@@ -114,8 +119,8 @@ def decide(remains: Remains, copied: Mapping[Key, Row], copy_version: int) -> De
             objects[key] = row
         if not sure:
             losses.append(Loss(key, row.version if row else None))
-    complete = not losses and (remains.whole or known_since <= copy_version)
-    return Decision(objects, sorted(losses), complete, seen)
+    unseen = not remains.whole and known_since > copy_version
+    return Decision(objects, sorted(losses), unseen, seen)
 
 
 def _state(key: Key, remains: Remains, copy: Row | None, written: int, known_since: int) -> tuple[Row | None, bool]:
