@@ -146,7 +146,7 @@ async def test_a_delay_gathers_what_idle_threads_could_take() -> None:
 
 def test_over_sockets_everybody_gets_their_own_answer(tmp_path: Path) -> None:
     model = harness.save(harness.iris((-1, 4)), tmp_path / "iris")
-    with serving(tmp_path, model, "--metrics_enable", "--max_queue_delay=3000") as server:
+    with serving(tmp_path, model, "--metrics_enable", "--max_batch_size=64", "--max_queue_delay=3000") as server:
         generator = np.random.default_rng(3)
 
         def ask(number: int) -> None:
