@@ -34,6 +34,28 @@ def failing_job(**spec: Any) -> str:
     return json.dumps(item)
 
 
+def deployment(name: str, script: str) -> dict[str, Any]:
+    container = {
+        "name": "main",
+        "image": SHELL,
+        "command": ["sh", "-c", script],
+        "resources": {"requests": {"cpu": "50m"}},
+    }
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busy(platform: Platform) -> None:
+    """Something that uses a processor while the other tests run: usage takes two readings to be known."""
+    ok(platform, OLD, "apply", "-f", "-", stdin=json.dumps(deployment("busy", "while :; do :; done")))
+    ok(platform, OLD, "autoscale", "deploy", "busy", "--min=1", "--max=2", "--cpu-percent=50")
+
+
 @pytest.mark.parametrize("program", sorted({OLD, NEW}))
 def test_a_job_runs_to_its_end(platform: Platform, program: str) -> None:
     said = ok(platform, program, "create", "job", "hi", f"--image={SHELL}", "--", "sh", "-c", "echo hello")
@@ -130,17 +152,24 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
     assert ok(platform, OLD, "get", "pv", "--no-headers") == ""
 
 
-def test_a_deployment_is_rolled_out_scaled_measured_and_drained(platform: Platform) -> None:
-    run = ["sh", "-c", "while :; do :; done"]
-    template = {
-        "metadata": {"labels": {"app": "web"}},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": SHELL, "command": run, "resources": {"requests": {"cpu": "50m"}}}],
-        },
-    }
-    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
-    item = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+def test_usage_is_seen_and_followed(platform: Platform) -> None:
+    def usage() -> list[str]:
+        return platform.run(NEW, "top", "pod", "--no-headers", "-l", "app=busy").stdout.split()
+
+    row = eventually(usage, "usage", 45)
+    assert int(row[1].removesuffix("m")) > 20, row
+    assert ok(platform, OLD, "top", "node", "--no-headers").split()[1].endswith("m")
+    eventually(lambda: platform.json("get", "deploy", "busy")["spec"]["replicas"] == 2, "a second replica", 40)
+    told = ok(platform, NEW, "describe", "hpa", "busy")
+    for text in ("SuccessfulRescale", "AbleToScale", "ScalingActive", "resource cpu on pods"):
+        assert text in told
+    assert "cpu: " in ok(platform, OLD, "get", "hpa", "busy")
+    ok(platform, NEW, "delete", "hpa", "busy")
+    ok(platform, NEW, "delete", "deploy", "busy")
+
+
+def test_a_deployment_is_rolled_out_scaled_and_drained(platform: Platform) -> None:
+    item = deployment("web", "sleep 1000")
     ok(platform, OLD, "apply", "-f", "-", stdin=json.dumps(item))
     ok(platform, OLD, "rollout", "status", "deploy/web", "--timeout=30s")
 
@@ -159,23 +188,8 @@ def test_a_deployment_is_rolled_out_scaled_measured_and_drained(platform: Platfo
     ok(platform, OLD, "rollout", "status", "deploy/web", "--timeout=30s")
     assert "REVISION" in ok(platform, OLD, "rollout", "history", "deploy/web")
 
-    # Usage is there after two readings, and the autoscaler sees it.
-    ok(platform, OLD, "autoscale", "deploy", "web", "--min=1", "--max=2", "--cpu-percent=50")
-
-    def usage() -> list[str]:
-        return platform.run(NEW, "top", "pod", "--no-headers", "-l", "app=web").stdout.split()
-
-    row = eventually(usage, "usage", 45)
-    assert int(row[1].removesuffix("m")) > 20, row
-    assert ok(platform, OLD, "top", "node", "--no-headers").split()[1].endswith("m")
-    eventually(lambda: platform.json("get", "deploy", "web")["spec"]["replicas"] == 2, "a second replica", 40)
-    told = ok(platform, NEW, "describe", "hpa", "web")
-    for text in ("SuccessfulRescale", "AbleToScale", "ScalingActive", "resource cpu on pods"):
-        assert text in told
-    assert "cpu: " in ok(platform, OLD, "get", "hpa", "web")
-
-    ok(platform, NEW, "delete", "hpa", "web")
-    ok(platform, NEW, "scale", "deploy/web", "--replicas=1")
+    ok(platform, NEW, "scale", "deploy/web", "--replicas=2")
+    ok(platform, OLD, "rollout", "status", "deploy/web", "--timeout=30s")
     node = platform.json("get", "nodes")["items"][0]["metadata"]["name"]
     drained = ok(platform, OLD, "drain", node, "--ignore-daemonsets", "--force", "--timeout=30s")
     assert f"node/{node} drained" in drained
