@@ -39,8 +39,8 @@ class Fake:
                 if reply is None:
                     return
                 writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (reply[0], len(reply[1])) + reply[1])
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # asyncio of Python 3.11 complains of a handler that was cancelled
         finally:
             writer.close()
 
@@ -67,6 +67,7 @@ def fake(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[Fake
         started.set()
         await end.wait()
         listening.close()
+        await asyncio.sleep(0)  # a handler that has not begun would not close its connection
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
