@@ -20,7 +20,7 @@ demo: $(STAMP)  ## start the platform, deploy a real classifier, classify a phot
 	$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: $(STAMP) check  ## everything that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(STAMP)  ## style, types, import contracts
 	$(BIN)/ruff check
