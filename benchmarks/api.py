@@ -354,6 +354,7 @@ async def serve(which: str, directory: Path, count: int) -> None:
         interface="asgi3",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_keep_alive=120,
     )
     await uvicorn.Server(config).serve(sockets=[listening])

@@ -112,6 +112,7 @@ class HttpsServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # there is no proxy before us whom to believe
             timeout_keep_alive=120,
             timeout_graceful_shutdown=1,
             ssl_certfile=str(certificate),

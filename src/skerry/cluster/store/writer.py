@@ -94,6 +94,7 @@ class Writer:
         self._keep = keep
         self._ceiling = Ceiling(path)
         self._queue: queue.SimpleQueue[Write | Repair | None] = queue.SimpleQueue()
+        self._gives_back = True  # there is more to give back, or may be
         self._writes = keep.due_writes  # since the last compaction; the last daemon's count is not known
         self._bytes = 0
         self.trouble = ""  # why the last write was refused by the disk, "" when it was not
@@ -156,9 +157,11 @@ class Writer:
             self._after(error, failure)
             answers = [(write.answer, failure) for write in batch]
         self._call(self._deliver, events, answers)
-        if events:
+        # Only a compaction frees much, and each statement costs the event loop a turn of the interpreter's lock.
+        if events and (self._gives_back or not self._writes):
             with contextlib.suppress(sqlite3.Error):  # nobody waits for it; the next batch tries again
-                if give_back(connection):
+                self._gives_back = give_back(connection)
+                if self._gives_back:
                     reach("vacuum.done")
 
     def _connected(self) -> sqlite3.Connection:
