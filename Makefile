@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# The tests start some hundred Pythons: without kept bytecode each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test check bench crash peers fmt docs lock clean
 
 install: $(STAMP)  ## make .venv with Skerry, the model server and the development tools

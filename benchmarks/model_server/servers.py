@@ -41,7 +41,9 @@ class Server:
 
 
 # What the server sets for itself, for its peers too: the engine's call costs everybody the same.
+# And the bytecode of all is kept, as that of an installed package is.
 _SAME_CALL = {**os.environ, "HWLOC_THISSYSTEM": "0"}
+_SAME_CALL.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @contextmanager
