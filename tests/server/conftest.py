@@ -16,11 +16,14 @@ BEE = ROOT.parent / "shared" / "data" / "bee.jpeg"
 
 
 @pytest.fixture(scope="session")
-def classifier() -> Path:
-    """The directory that examples/efficientnet/build.py makes; downloads are kept between runs."""
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that examples/efficientnet/build.py makes; downloads are kept between runs.
+
+    One for each worker: another one's would be written anew while this one's server reads it.
+    """
     cache = Path(os.environ.get("SKERRY_TEST_CACHE") or ROOT / ".pytest_cache" / "skerry")
     cache.mkdir(parents=True, exist_ok=True)
-    out = cache / "server-classifier"
+    out = tmp_path_factory.mktemp("classifier")
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         build = [sys.executable, str(ROOT / "examples/efficientnet/build.py"), "--out", str(out), "--cache", str(cache)]
