@@ -1,23 +1,17 @@
 """Fixtures of the end-to-end tests."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.running import ROOT, Platform, start
+from tests.e2e.running import Platform, start
+from tests.examples.classifier import build_classifier
 
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's classifier, built once and kept between runs: `model/`, `labels.txt`, `coffee.jpg`."""
-    cache = Path(os.environ.get("SKERRY_TEST_CACHE") or ROOT / ".pytest_cache" / "skerry")
-    out = cache / "classifier"
-    build = [sys.executable, str(ROOT / "examples/efficientnet/build.py"), "--out", str(out), "--cache", str(cache)]
-    subprocess.run(build, check=True, timeout=300, stdout=subprocess.DEVNULL)
-    return out
+    """The example's classifier: `model/`, `labels.txt`, `coffee.jpg`."""
+    return build_classifier(tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.fixture(scope="module")

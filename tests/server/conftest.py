@@ -1,13 +1,10 @@
 """Models and servers that several tests share."""
 
-import fcntl
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.examples.classifier import build_classifier
 from tests.server import harness
 from tests.server.harness import Server, serving
 
@@ -17,19 +14,8 @@ BEE = ROOT.parent / "shared" / "data" / "bee.jpeg"
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that examples/efficientnet/build.py makes; downloads are kept between runs.
-
-    One for each worker: another one's would be written anew while this one's server reads it.
-    """
-    cache = Path(os.environ.get("SKERRY_TEST_CACHE") or ROOT / ".pytest_cache" / "skerry")
-    cache.mkdir(parents=True, exist_ok=True)
-    out = tmp_path_factory.mktemp("classifier")
-    with (cache / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        build = [sys.executable, str(ROOT / "examples/efficientnet/build.py"), "--out", str(out), "--cache", str(cache)]
-        done = subprocess.run(build, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
+    """The directory that examples/efficientnet/build.py makes."""
+    return build_classifier(tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.fixture(scope="session")
