@@ -72,6 +72,8 @@ def fake(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[Fake
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for _ in range(5):  # a connection is closed some turns of the loop after it was told to
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()

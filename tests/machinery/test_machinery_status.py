@@ -113,3 +113,8 @@ def test_details_name_the_object() -> None:
 
 def test_quoting() -> None:
     assert status.json_quote('a"b\\c') == '"a\\"b\\\\c"'
+
+
+def test_a_path_that_is_not_served_has_details_that_are_empty() -> None:
+    """`kubectl debug` reads them for a sub-resource that a cluster lacks, and crashes where there are none."""
+    assert status.no_such_path().body()["details"] == {}

@@ -17,7 +17,7 @@ from skerry.cluster.node.containers import Mount
 from skerry.cluster.node.environment import ConfigError, environment, surroundings
 from skerry.cluster.node.expansion import expand
 from skerry.cluster.node.mounts import MountError, PathRewriter
-from skerry.cluster.node.native import NativeTable, NotNative, OtherCommand, program, repository, set_flags
+from skerry.cluster.node.native import NativeTable, NoCommand, NotNative, OtherCommand, program, repository, set_flags
 from skerry.cluster.node.podfields import PodFacts
 from skerry.cluster.node.volumes import Source
 
@@ -272,3 +272,13 @@ def test_sub_paths_stay_in_their_volume(sub_path: str) -> None:
 def test_paths_are_rewritten_where_mounts_cannot_be_made(text: str, result: str) -> None:
     found = [Mount("/store/image", "/mnt/models", True, "models"), Mount("/inner", "/mnt/models/sub", True)]
     assert result == PathRewriter(found).text(text)
+
+
+def test_an_image_without_a_program_runs_command_or_arguments() -> None:
+    """`kubectl run NAME --image=localhost/skerry-shell -- sh -c …` sends only arguments."""
+    image = "localhost/skerry-shell"
+    entry = NativeTable([]).find(image)
+    assert program(entry, image, [], ["sh", "-c", "true"], "127.0.0.9").argv == ["sh", "-c", "true"]
+    assert program(entry, image, ["sh"], ["-c", "true"], "127.0.0.9").argv == ["sh", "-c", "true"]
+    with pytest.raises(NoCommand, match="they say nothing"):
+        program(entry, image, [], [], "127.0.0.9")

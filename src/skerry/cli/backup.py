@@ -116,8 +116,8 @@ def restore(file: Path, yes: bool, dry_run: bool, keep_certificates: bool, outpu
             _say_plan(file, opened.manifest, change, with_pki=with_pki)
             kept = None
             if not dry_run:
-                if not yes:
-                    click.confirm("Restore?", abort=True, err=True)
+                if not yes and not _agreed():
+                    raise click.ClickException("not restored: there was no `y` to the question; --yes asks none")
                 kept = backups.restore(where, opened, with_pki=with_pki)
     except backups.BackupError as error:
         raise click.ClickException(str(error)) from error
@@ -142,6 +142,13 @@ def _say_plan(file: Path, manifest: Any, change: Any, *, with_pki: bool) -> None
             listed = ": " + ", ".join(names[:_SHOWN]) + more if names else ""
             click.echo(f"{verb} {len(names)} objects{listed}", err=True)
     click.echo("replaces the certificate authority and the token" if with_pki else "keeps the certificates", err=True)
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("Restore?", err=True)
+    except click.Abort:  # nobody is there to ask
+        return False
 
 
 def _facts(file: Path, manifest: Any) -> dict[str, Any]:

@@ -83,7 +83,12 @@ def _seen(facts: DaemonFacts, store: dict[str, Any]) -> dict[str, Any]:
 def _node(item: dict[str, Any]) -> dict[str, Any]:
     conditions = (item.get("status") or {}).get("conditions") or []
     pressed = [one["type"] for one in conditions if one["type"].endswith("Pressure") and one["status"] == "True"]
-    return {"name": item["metadata"]["name"], "ready": _ready(item)[0], "pressure": pressed}
+    return {
+        "name": item["metadata"]["name"],
+        "ready": _ready(item)[0],
+        "pressure": pressed,
+        "unschedulable": bool((item.get("spec") or {}).get("unschedulable")),
+    }
 
 
 def _route_url(item: dict[str, Any], routes: list[dict[str, Any]], facts: DaemonFacts) -> str:
@@ -125,6 +130,8 @@ def _show(seen: dict[str, Any]) -> None:
     click.echo(f"Gateway   {daemon['gateway']}")
     for node in seen["nodes"]:
         words = ["Ready" if node["ready"] == "True" else "NotReady", *node["pressure"]]
+        if node["unschedulable"]:
+            words.append(f"SchedulingDisabled; kubectl uncordon {node['name']} lets pods start again")
         click.echo(f"Node      {node['name']} {','.join(words)}")
     for line in store_lines(seen["store"]):
         click.echo(line)

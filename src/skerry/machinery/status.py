@@ -41,7 +41,7 @@ class StatusError(Exception):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -63,7 +63,7 @@ def not_found(group_resource: str, name: str) -> StatusError:
 
 
 def no_such_path() -> StatusError:
-    """404 for a path that is not served at all."""
+    """404 for a path that is not served at all. The details are empty and there: `kubectl debug` looks into them."""
     return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 

@@ -16,7 +16,8 @@ Placeholders in command, set and environment: `{python}`, the interpreter that r
 
     NativeImageError    an image cannot be run here
     ├── NotNative       the table does not know it
-    └── OtherCommand    it is known, but the container asks for another program of it
+    ├── OtherCommand    it is known, but the container asks for another program of it
+    └── NoCommand       it has no program of its own, and the container names none
 """
 
 import sys
@@ -61,6 +62,15 @@ class OtherCommand(NativeImageError):
             f"image {image!r} is native on this node, and its program {command[0]!r} is not; "
             "leave `command` out, or add an entry with that program to images.d/"
         )
+
+
+class NoCommand(NativeImageError):
+    """The image has no program of its own, and the container names none."""
+
+    reason = "CreateContainerError"
+
+    def __init__(self, image: str) -> None:
+        super().__init__(f"image {image!r} runs what the container's `command` or `args` say, and they say nothing")
 
 
 class NativeImage(Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,8 +132,9 @@ def program(entry: NativeImage, image: str, command: Sequence[str], args: Sequen
     places = {"python": sys.executable, "podIP": pod_ip}
     environment = {name: _fill(value, places) for name, value in entry.environment.items()}
     if not entry.command:
-        if not command:
-            raise OtherCommand(image, ["(none)"])
+        if not [*command, *args]:
+            raise NoCommand(image)
+        # Like an image without an entrypoint: what `kubectl run NAME --image=… -- sh -c …` sends as `args` is run.
         return NativeProgram(entry.name, [*command, *args], environment)
     extra: list[str] = []
     if command:

@@ -153,7 +153,8 @@ def _missing(place: Place) -> list[Finding]:
 
 
 def _finding(place: Place, why: str, decision: salvage.Decision, copy: Copy | None) -> Finding:
-    start = f"the database {place.database} was damaged ({why}): {len(decision.objects)} objects were restored"
+    reason = " ".join(why.split())  # SQLite writes several lines
+    start = f"the database {place.database} was damaged ({reason}): {len(decision.objects)} objects were restored"
     if decision.complete:
         return Finding("StoreRestored", f"{start}, nothing that was acknowledged is lost")
     parts = [_loss(loss) for loss in decision.losses[:_NAMED]]
