@@ -146,7 +146,7 @@ def test_replacing_and_editing(ctl: Ctl) -> None:
     assert ctl.item("cm", "one")["metadata"]["uid"] == before
     assert "configmap/one replaced\n" in ctl("replace", "--force", "-f", "-", stdin=ONE)
     assert ctl.item("cm", "one")["metadata"]["uid"] != before
-    assert ctl("edit", "cm", "one", KUBE_EDITOR="sed -i s/1b/edited/") == "configmap/one edited\n"
+    assert ctl("edit", "cm", "one", KUBE_EDITOR="sed -i 's/k: 1b/k: edited/'") == "configmap/one edited\n"
     assert ctl.item("cm", "one")["data"] == {"k": "edited"}
     unchanged = ctl.run("edit", "cm", "one", KUBE_EDITOR="true")
     assert "Edit cancelled, no changes made." in unchanged.stdout + unchanged.stderr
