@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lightkube.resources.core_v1 import Pod
 
 from skerry.cluster.node.log_files import Cursor, content, tail_text
-from skerry.cluster.node.logs import LogOptions, LogReader, choose_attempt, choose_container
+from skerry.cluster.node.logs import LogOptions, LogReader, choose_attempt, container_of
 from skerry.cluster.node.pod_status import container_id
 from skerry.kit.clock import SystemClock
 from skerry.machinery.status import StatusError
@@ -197,7 +197,7 @@ def test_text_is_kept_as_it_was_written(tmp_path: Path) -> None:
 
 def refused(pod: Any, container: str | None = None, *, previous: bool = False) -> str:
     with pytest.raises(StatusError) as caught:
-        choose_attempt(pod, choose_container(pod, container), previous=previous)
+        choose_attempt(pod, container_of(pod, container), previous=previous)
     assert 400 == caught.value.code
     return caught.value.message
 
@@ -207,7 +207,7 @@ def test_a_container_must_be_named_when_there_are_several() -> None:
     assert message == refused(a_pod("a", "b"))
     assert f"{message} or one of the init containers: [i]" == refused(a_pod("a", "b", init=("i",)))
     assert "container nope is not valid for pod bee" == refused(a_pod("a"), "nope")
-    assert "i" == choose_container(a_pod("a", init=("i",)), "i")
+    assert "i" == container_of(a_pod("a", init=("i",)), "i")
 
 
 def test_a_container_that_never_started_has_no_log() -> None:

@@ -13,14 +13,13 @@ from lightkube.core import resource
 from lightkube.models.meta_v1 import ObjectMeta
 
 from skerry.api.cells import NAME_COLUMN
-from skerry.api.registry import Column, Kind, Object
+from skerry.api.registry import ASK_VERBS, Column, Kind, Object
 from skerry.kit.clock import timestamp
 from skerry.machinery.humanduration import go_duration
 from skerry.machinery.quantity import NANO, Quantity
 
 GROUP: Final = "metrics.k8s.io"
 VERSION: Final = "v1beta1"
-_READ: Final = ("get", "list")
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,9 @@ _NODE_COLUMNS: Final = (
 )
 
 POD_METRICS: Final = Kind(
-    GROUP, VERSION, "PodMetrics", "pods", namespaced=True, model=PodMetrics, columns=_POD_COLUMNS, verbs=_READ
+    GROUP, VERSION, "PodMetrics", "pods", namespaced=True, model=PodMetrics, columns=_POD_COLUMNS, verbs=ASK_VERBS
 )
 NODE_METRICS: Final = Kind(
-    GROUP, VERSION, "NodeMetrics", "nodes", namespaced=False, model=NodeMetrics, columns=_NODE_COLUMNS, verbs=_READ
+    GROUP, VERSION, "NodeMetrics", "nodes", namespaced=False, model=NodeMetrics, columns=_NODE_COLUMNS, verbs=ASK_VERBS
 )
 METRICS_KINDS: Final = (POD_METRICS, NODE_METRICS)

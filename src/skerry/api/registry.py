@@ -21,7 +21,7 @@ Object = dict[str, Any]
 StructType = type[msgspec.Struct]
 
 ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-READ_VERBS: Final = ("get", "list", "watch")
+ASK_VERBS: Final = ("get", "list")  # of kinds that are asked and not stored
 
 
 @dataclass(frozen=True)

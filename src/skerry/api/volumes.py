@@ -12,10 +12,9 @@ from lightkube.models import core_v1, storage_v1
 
 from skerry.api.cells import AGE_COLUMN, NAME_COLUMN, UNSET, spec, status
 from skerry.api.claims import short_modes
-from skerry.api.registry import Column, Kind, Object
+from skerry.api.registry import ASK_VERBS, Column, Kind, Object
 from skerry.api.wellknown import LOCAL_CLASS, LOCAL_PROVISIONER
 
-_READ: Final = ("get", "list")
 _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -112,7 +111,7 @@ PERSISTENT_VOLUME: Final = Kind(
         Column("VolumeMode", lambda item, _: spec(item).get("volumeMode") or UNSET, priority=1),
     ),
     short_names=("pv",),
-    verbs=_READ,
+    verbs=ASK_VERBS,
 )
 STORAGE_CLASS: Final = Kind(
     "storage.k8s.io",
@@ -130,6 +129,6 @@ STORAGE_CLASS: Final = Kind(
         AGE_COLUMN,
     ),
     short_names=("sc",),
-    verbs=_READ,
+    verbs=ASK_VERBS,
 )
 VOLUME_KINDS: Final = (PERSISTENT_VOLUME, STORAGE_CLASS)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from skerry.api.pods.choosing import choose_container
 from skerry.cluster.apiserver.reading import Reader
 from skerry.cluster.apiserver.replies import Connection, Reply, Upgrade, error_reply
 from skerry.cluster.apiserver.requests import Request, Target
@@ -142,24 +143,13 @@ class PodStreams:
 
     def _container(self, request: Request, target: Target) -> tuple[dict[str, Any], str]:
         pod = self._placed(target)
-        return pod, choose_container(pod, request.query.get("container", ""))
+        return pod, _container_of(pod, request.query.get("container", ""))
 
 
-def choose_container(pod: Mapping[str, Any], named: str) -> str:
-    """Return the container that is meant; raises 400 when that is not clear."""
-    names = [each["name"] for each in pod["spec"]["containers"]]
-    init = [each["name"] for each in pod["spec"].get("initContainers") or []]
-    name = pod["metadata"]["name"]
-    if named:
-        if named not in names + init:
-            raise status.bad_request(f"container {named} is not valid for pod {name}")
-        return named
-    if len(names) == 1:
-        return str(names[0])
-    message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
-    if init:
-        message += f" or one of the init containers: [{' '.join(init)}]"
-    raise status.bad_request(message)
+def _container_of(pod: Mapping[str, Any], named: str) -> str:
+    spec = pod["spec"]
+    names, init = ([each["name"] for each in spec.get(field) or []] for field in ("containers", "initContainers"))
+    return choose_container(pod["metadata"]["name"], names, init, named)
 
 
 def not_upgraded(scope: Mapping[str, Any]) -> Reply:

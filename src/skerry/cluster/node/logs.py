@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from skerry.api.pods.choosing import choose_container
 from skerry.cluster.node.inotify import DirectoryWatch
 from skerry.cluster.node.log_files import Cursor, content, lines_of
 from skerry.cluster.node.pod_status import container_id
@@ -84,7 +85,7 @@ class LogReader:
         pod = self._pod(namespace, name)
         if pod is None:
             raise status.not_found("pods", name)
-        chosen = choose_container(pod, container)
+        chosen = container_of(pod, container)
         if not pod.spec.nodeName:
             return _nothing()
         attempt = choose_attempt(pod, chosen, previous=options.previous)
@@ -97,21 +98,10 @@ class LogReader:
         return _stream(file, options, since, ends)
 
 
-def choose_container(pod: Any, container: str | None) -> str:
+def container_of(pod: Any, named: str | None) -> str:
     """Return the container that is meant; raises 400 when that is not clear."""
-    names = [each.name for each in pod.spec.containers]
-    init = [each.name for each in pod.spec.initContainers or []]
-    pod_name = pod.metadata.name
-    if container:
-        if container not in names + init:
-            raise status.bad_request(f"container {container} is not valid for pod {pod_name}")
-        return container
-    if len(names) == 1:
-        return str(names[0])
-    message = f"a container name must be specified for pod {pod_name}, choose one of: [{' '.join(names)}]"
-    if init:
-        message += f" or one of the init containers: [{' '.join(init)}]"
-    raise status.bad_request(message)
+    names, init = ([each.name for each in found or []] for found in (pod.spec.containers, pod.spec.initContainers))
+    return choose_container(pod.metadata.name, names, init, named or "")
 
 
 def choose_attempt(pod: Any, container: str, *, previous: bool) -> int:

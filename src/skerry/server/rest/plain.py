@@ -55,7 +55,6 @@ def _decoder(datatype: str) -> Callable[[bytes], _PlainBody[Any]]:
     return found
 
 
-_dumps: Final = orjson.dumps
 _DECODERS: Final = {name: _decoder(name) for name in DTYPES if name != BF16}
 
 
