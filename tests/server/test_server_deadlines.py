@@ -12,7 +12,7 @@ import pytest
 from skerry.server.errors import StartError
 from skerry.server.http import listener, protocol
 from skerry.server.http.listener import Listener
-from skerry.server.http.messages import Later, Request, Response
+from skerry.server.http.messages import Later, Reply, Request, Response
 
 GET = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
 SHORT = 0.2
@@ -166,6 +166,61 @@ async def test_a_client_that_leaves_cancels_its_work(place: Place) -> None:
         while not place.later[0].cancelled():
             await asyncio.sleep(0.01)
     assert place.listener.buffered == 0
+
+
+class Lane:
+    """Takes everything and keeps it."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        if request.target == b"/broken":
+            raise ZeroDivisionError
+        self.replies.append(reply)
+
+
+async def test_a_lane_is_told_of_a_client_that_left(place: Place) -> None:
+    lane = Lane()
+    place.listener.lanes = lambda _: lane
+    _, writer = await place.open()
+    writer.write(b"POST / HTTP/1.1\r\ncontent-length: 1000\r\n\r\n" + bytes(1000))
+    async with asyncio.timeout(10):
+        while not lane.replies:
+            await asyncio.sleep(0.01)
+    [reply] = lane.replies
+    open_ = [reply.open]
+    assert place.listener.busy()
+    await asyncio.sleep(2 * SHORT)  # longer than any deadline: work is not hurried
+    open_.append(reply.open)
+    writer.close()
+    await quiet(place)
+    assert [*open_, reply.open] == [True, True, False]
+    reply.answer(Response())
+    reply.hand_back()
+    assert not place.later
+    assert place.listener.buffered == 0
+
+
+async def test_what_a_lane_hands_back_is_worked_on_and_the_next_waits(place: Place) -> None:
+    lane = Lane()
+    place.listener.lanes = lambda _: lane
+    place.answer = None
+    reader, writer = await place.open()
+    writer.write(GET * 2 + b"GET /broken HTTP/1.1\r\n\r\n" + b"rubbish\r\n\r\n")
+    async with asyncio.timeout(10):
+        while not lane.replies:
+            await asyncio.sleep(0.01)
+        lane.replies[0].hand_back()
+        assert len(lane.replies) == len(place.later) == 1
+        place.later[0].set_result(Response(body=b"first"))
+        while len(lane.replies) < 2:
+            await asyncio.sleep(0.01)
+    lane.replies[1].answer(Response(body=b"second"))
+    answer = await everything(reader)
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"500", b"400"]
+    assert answer.index(b"first") < answer.index(b"second")
+    writer.close()
 
 
 async def test_a_connection_that_is_closed_is_gone(place: Place) -> None:

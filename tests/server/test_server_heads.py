@@ -3,12 +3,13 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
 from skerry.server.http.heads import Heads
 from skerry.server.http.listener import Listener
-from skerry.server.http.messages import Later, Request, Response
+from skerry.server.http.messages import Later, Reply, Request, Response
 
 REQUESTS = [
     b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n",
@@ -34,9 +35,32 @@ class Recorder:
         return Response(body=b"%d" % len(self.seen))
 
 
-@pytest.fixture
-async def recorder() -> AsyncIterator[Recorder]:
+class Together:
+    """A lane that answers at the end of the turn, or hands back, or answers at once, in turns."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._count = 0
+        self._loop = asyncio.get_running_loop()
+
+    def handle(self, request: Request, reply: Reply) -> Response | Later | None:
+        self._count += 1
+        match self._count % 4:
+            case 0:
+                return self._recorder.handle(request)
+            case 1:
+                self._loop.call_soon(reply.hand_back)
+            case _:
+                self._loop.call_soon(lambda: reply.answer(cast("Response", self._recorder.handle(request))))
+        return None
+
+
+@pytest.fixture(params=["one by one", "in a lane"])
+async def recorder(request: pytest.FixtureRequest) -> AsyncIterator[Recorder]:
     made = Recorder()
+    if request.param == "in a lane":
+        lane = Together(made)
+        made.listener.lanes = lambda _: lane
     await made.listener.listen(["127.0.0.1"], 0)
     yield made
     await made.listener.close(0)

@@ -11,9 +11,6 @@ A softmax over the batch, or a first dimension that is a time, is found out in t
 Calls that must not be merged are collected all the same and run one behind the other: reading requests, calling the
 engine and writing answers are each more code than a processor's caches hold, and taking turns between the three with
 every request costs a third more than doing each for all requests of a turn.
-
-A lone client would only pay for waiting. After a while of turns with one request each, requests run at once, and one
-in a few still waits for the end of its turn, to notice when others have come.
 """
 
 import asyncio
@@ -30,14 +27,15 @@ from skerry.server.engines import LoadedModel, Shape, Slot, Values
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.layouts import batch_position
 from skerry.server.tensors import DTYPES, Array, TensorSpec, element_count
+from skerry.server.turns import Turns
 
 Feeds: TypeAlias = Sequence[tuple[Values, Shape]]
+Rows: TypeAlias = Sequence[tuple[Array, Shape]]
+"""Several requests of one shape: for each input the values of all, one behind the other, and the shape of one."""
 
 USUAL_ROWS: Final = 64
 _LOOP_SECONDS: Final = 1e-3
 _CALL_SECONDS: Final = 10e-6
-_ALONE: Final = 16
-_PROBE: Final = 16
 _RUNS: Final = 5
 
 
@@ -95,7 +93,7 @@ class Waiting:
 
 
 class LoopBatches:
-    """Collects what arrives in one turn of the event loop. `run` gets it, and settles every future.
+    """Collects calls. `run` gets them with their number of rows, and settles every future.
 
     `size_of` says how much a call adds to a batch: its rows, or 1 where each runs by itself.
     """
@@ -109,57 +107,24 @@ class LoopBatches:
     ) -> None:
         self._loop = loop
         self._most = merging.rows
-        self._delay = merging.delay_seconds
-        self._run = run
         self._size_of = size_of
-        self._waiting: list[Waiting] = []
-        self._rows = 0
-        self._scheduled = False
-        self._alone = 0
-        self._passed = 0
+        self._turns = Turns(loop, merging.rows, merging.delay_seconds, run)
 
     @property
     def busy(self) -> bool:
         """Whether anybody waits for the end of a turn."""
-        return bool(self._waiting)
+        return self._turns.busy
 
     def add(self, call: Call[Any]) -> asyncio.Future[Any] | None:
         """Return the future answer; None when the call is best run at once."""
-        if self._alone >= _ALONE and not self._delay and not self._waiting:
-            self._passed += 1
-            if self._passed % _PROBE:
-                return None
+        if self._turns.is_alone():
+            return None
         rows = self._size_of(call.feeds)
         if not 0 < rows < self._most:
             return None
-        if self._rows + rows > self._most:
-            self._flush()
-        if not self._scheduled:
-            self._schedule()
         waiting = Waiting(call, self._loop.create_future())
-        self._waiting.append(waiting)
-        self._rows += rows
-        if self._rows == self._most:
-            self._flush()
+        self._turns.add(waiting, rows)
         return waiting.future
-
-    def _schedule(self) -> None:
-        self._scheduled = True
-        if self._delay:
-            self._loop.call_later(self._delay, self._end_turn)
-        else:
-            self._loop.call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._scheduled = False
-        self._alone = self._alone + 1 if len(self._waiting) == 1 else 0
-        self._flush()
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        rows, self._rows = self._rows, 0
-        if waiting:
-            self._run(waiting, rows)
 
 
 def one_of(_feeds: Feeds) -> int:
@@ -213,13 +178,43 @@ def _cut(calls: Sequence[Call[Any]], counts: list[int], total: int, results: lis
     return answers
 
 
+Part: TypeAlias = tuple[int, list[tuple[Values, Shape]] | ServingError]
+"""How many requests, and what the engine returned for them together, or what was wrong with them."""
+
+
+def rows_together(slot: Slot, rows: Rows, count: int) -> list[Part]:
+    """Run requests of one row each as one call; when that fails each runs alone."""
+    if count == 1:
+        return [(1, row_alone(slot, rows, 0, 1))]
+    try:
+        return [(count, slot.infer([(values, (count, *shape[1:])) for values, shape in rows]))]
+    except Exception as why:  # noqa: BLE001 - as below
+        _say_that_they_run_alone(count, why)
+    return [(1, row_alone(slot, rows, place, count)) for place in range(count)]
+
+
+def row_alone(slot: Slot, rows: Rows, place: int, count: int) -> list[tuple[Values, Shape]] | ServingError:
+    """Run one of so many requests of one shape; what goes wrong is its outcome."""
+    try:
+        if count == 1:
+            return slot.infer(rows)
+        parts = [(len(values) // count, values, shape) for values, shape in rows]
+        return slot.infer([(values[place * size : (place + 1) * size], shape) for size, values, shape in parts])
+    except Exception as why:  # noqa: BLE001 - a defect is one failed request
+        return failure(why)
+
+
+def _say_that_they_run_alone(count: int, why: Exception) -> None:
+    log.info("a batch failed; its requests run alone", requests=count, error=type(why).__name__)
+
+
 def outcomes(slot: Slot, calls: Sequence[Call[Any]]) -> Sequence[Any | Exception]:
     """Run calls as one. When that fails each runs alone, so that only those fail whose fault it is."""
     if len(calls) > 1:
         try:
             return _run_together(slot, calls)
         except Exception as why:  # noqa: BLE001 - as below
-            log.info("a batch failed; its requests run alone", requests=len(calls), error=type(why).__name__)
+            _say_that_they_run_alone(len(calls), why)
     return [outcome(slot, call) for call in calls]
 
 

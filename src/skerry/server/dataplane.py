@@ -105,6 +105,14 @@ class DataPlane:
             times.observe(perf_counter() - received_at)
         return answer
 
+    def count_rows(self, served: ServedVersion, interface: Interface, received_at: list[float], failed: int) -> None:
+        """Count requests that ended together: when those that succeeded had come, and how many did not."""
+        successes, times = served.metrics.inferred[interface]
+        successes.value += len(received_at)
+        now = perf_counter()
+        times.observe_each([now - each for each in received_at])
+        served.metrics.fail[interface, "ModelInfer"].value += failed
+
     def count_failure(self, served: ServedVersion, interface: Interface, method: Method) -> None:
         """A request that reached the model and got no answer, one that cannot be parsed included."""
         served.metrics.fail[interface, method].value += 1

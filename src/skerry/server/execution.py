@@ -16,7 +16,8 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -32,6 +33,8 @@ from skerry.server.batching import (
     LoopBatches,
     Merging,
     Paddable,
+    Part,
+    Rows,
     Waiting,
     failure,
     has_free_rows,
@@ -39,8 +42,10 @@ from skerry.server.batching import (
     one_of,
     outcome,
     outcomes,
+    row_alone,
     rows_for_nothing,
     rows_of,
+    rows_together,
     rows_within,
     timed,
 )
@@ -48,6 +53,7 @@ from skerry.server.engines import LoadedModel, Shape, Slot, UserCode, Values
 from skerry.server.errors import Overloaded, ServingError, TimedOut
 from skerry.server.model_metrics import VersionMetrics
 from skerry.server.tensors import BYTES, DTYPES, TensorSpec, element_count
+from skerry.server.turns import Item, Turns
 
 INLINE_SECONDS: Final = 200e-6
 _SMOOTHING: Final = 0.1
@@ -112,13 +118,11 @@ class Execution:
             self._slots.put(warm.slot)
         self._inference_time = metrics.inference_time
         self._wait_time = metrics.wait_time
-        self._merging = warm.merging
+        self._merging = warm.merging if warm.merging.rows > 1 else Merging(USUAL_ROWS)
         self._merged_seconds = warm.merged_seconds
         self._merges = warm.merging.rows > 1
-        if self._merges:
-            self._batches = LoopBatches(loop, warm.merging, self._run_turn, rows_of)
-        else:
-            self._batches = LoopBatches(loop, Merging(USUAL_ROWS), self._run_each, one_of)
+        run, size_of = (self._run_turn, rows_of) if self._merges else (self._run_each, one_of)
+        self._batches = LoopBatches(loop, self._merging, run, size_of)
         self._rows_in_threads = warm.merging.rows if warm.merges_in_threads else 1
         self._due: asyncio.TimerHandle | None = None
         if self._merges:
@@ -196,6 +200,45 @@ class Execution:
             _settle(each.future, found)
         if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
             self._judge(max(took - self._merged_seconds, 0))
+
+    def turns(self, run: Callable[[list[Item], int], None]) -> Turns[Item]:
+        """Return what collects requests for `run_rows`."""
+        return Turns(self._loop, self._merging.rows, self._merging.delay_seconds, run)
+
+    def run_rows(self, rows: Rows, since: list[float]) -> list[Part]:
+        """Answer requests that `turns` collected, each waiting since then; only while `inline`."""
+        assert self._loop_slot is not None
+        run = self._rows_merged if self._merges else self._rows_one_by_one
+        return run(self._loop_slot, rows, since)
+
+    def _rows_merged(self, slot: Slot, rows: Rows, since: list[float]) -> list[Part]:
+        count = len(since)
+        start = perf_counter()
+        parts = rows_together(slot, rows, count)
+        took = perf_counter() - start
+        waited = [start - each for each in since]
+        self._batch_sizes.observe(count)
+        self._inference_time.observe_each([took] * count)
+        self._wait_time.observe_each(waited)
+        self._queue_time.observe_each(waited)
+        if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
+            self._judge(max(took - self._merged_seconds, 0))
+        return parts
+
+    def _rows_one_by_one(self, slot: Slot, rows: Rows, since: list[float]) -> list[Part]:
+        count = len(since)
+        parts: list[Part] = []
+        starts = [perf_counter()]
+        for place in range(count):
+            parts.append((1, row_alone(slot, rows, place, count)))
+            starts.append(perf_counter())
+        times = [after - before for before, after in pairwise(starts)]
+        self._inference_time.observe_each(times)
+        self._wait_time.observe_each([start - each for start, each in zip(starts, since, strict=False)])
+        if self._dissenting or max(times) > 2 * INLINE_SECONDS:
+            for took in times:
+                self._judge(took)
+        return parts
 
     def _enqueue(self, call: Call[Answer]) -> asyncio.Future[Answer]:
         if not self._threads:

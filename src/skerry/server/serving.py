@@ -151,6 +151,8 @@ class _Server:
 
             handler = Ovms(handler, plane).handle
         self._listener.handler = _open_to_pages(handler if tracing is None else tracing.handler(handler), options)
+        if tracing is None and options.compat != "ovms" and not options.cors.origins:
+            self._listener.lanes = application.lanes.find  # any other layer has to see each request by itself
         if self._grpc is None:
             return
         if tracing is None:

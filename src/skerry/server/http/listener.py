@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from skerry.server.errors import StartError
 from skerry.server.http.heads import Heads
-from skerry.server.http.messages import JSON, STATUS_LINES, Handler
+from skerry.server.http.messages import JSON, STATUS_LINES, Handler, Lanes, Request
 from skerry.server.http.protocol import Connection
 
 _SWEEP_SECONDS: Final = 1.0
@@ -23,10 +23,14 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 
 class Listener:
-    """Accepts connections on all addresses; their requests go to one handler, which may be exchanged at any time."""
+    """Accepts connections on all addresses; their requests go to one handler, which may be exchanged at any time.
+
+    `lanes` finds who takes a request before the handler does, if anybody.
+    """
 
     def __init__(self, handler: Handler, *, max_body: int, max_buffered: int) -> None:
         self.handler = handler
+        self.lanes: Lanes = no_lane
         self.max_body = max_body
         self.max_buffered = max_buffered
         self.buffered = 0
@@ -86,6 +90,10 @@ class Listener:
             if connection.deadline < self.clock:
                 connection.expire()
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep) if self.connections else None
+
+
+def no_lane(_request: Request) -> None:
+    """For handlers that answer each request by itself."""
 
 
 def _bound(opened: socket.socket, place: Any) -> socket.socket:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -38,7 +38,30 @@ class Later:
         self.render = render
 
 
+class Reply(Protocol):
+    """The place of an answer, for who takes a request and answers it when others are answered too.
+
+    One of the two methods is called once, and never before the taker has returned.
+    """
+
+    @property
+    def open(self) -> bool:
+        """Whether the client still waits."""
+
+    def answer(self, response: Response) -> None: ...
+
+    def hand_back(self) -> None:
+        """Let the handler answer after all."""
+
+
+class Lane(Protocol):
+    """Takes requests together. It answers one now or later as a handler does, or with None: then it tells the reply."""
+
+    def handle(self, request: Request, reply: Reply) -> Response | Later | None: ...
+
+
 Handler: TypeAlias = Callable[[Request], Response | Later]
+Lanes: TypeAlias = Callable[[Request], Lane | None]
 
 STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus

@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         "_listener",
         "_missing",
         "_parser",
+        "_paused",
         "_phase",
         "_target",
         "_transport",
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._phase = _IDLE
         self._ended = False  # a request ended in the data that were read last
         self._deaf = False  # nothing more is read from this client
+        self._paused = False  # it is not read at present, or there is something in `_waiting`
         self._blocked = False  # the client does not take what is written
         self._unsent = 0
         self._held = 0  # bytes of bodies, until their response is written
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being read or answered."""
-        return self._phase != _IDLE or self._work is not None or bool(self._waiting)
+        return self._phase != _IDLE or self._current is not None or bool(self._waiting)
 
     def close_when_idle(self) -> None:
         """Close now if nothing is going on; else the next response says that it is the last."""
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         if self._missing:
             data = self._read_known_body(data)
         start = 0
-        while self._phase == _IDLE and self._work is None and not (self._waiting or self._blocked or self._deaf):
+        while self._phase == _IDLE and self._current is None and not (self._waiting or self._blocked or self._deaf):
             known = self._listener.heads.find(data, start)
             if known is None:
                 break
@@ -224,7 +226,7 @@ class Connection(asyncio.Protocol):
             self._count_head(len(data))
 
     def pause_writing(self) -> None:
-        self._blocked = True
+        self._blocked = self._paused = True
         self._unsent = self._transport.get_write_buffer_size()
         self.deadline = self._listener.clock + WRITE_SECONDS
         self._transport.pause_reading()
@@ -244,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._body_size = 0
         self._body_due = 0
         self._head_bytes = 0
-        if self._work is None:
+        if self._current is None:
             self.deadline = self._listener.clock + HEAD_SECONDS
 
     def on_url(self, url: bytes) -> None:
@@ -266,7 +268,7 @@ class Connection(asyncio.Protocol):
         length = headers.get(b"content-length")
         if length is not None and not self._fits(int(length)):
             return
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._work:
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._current:
             self._transport.write(_CONTINUE)
         if self._data and self._parser.should_keep_alive() and not self._parser.should_upgrade():
             self._listener.heads.remember(self._data, self._parser.get_method(), self._target, headers)
@@ -293,10 +295,11 @@ class Connection(asyncio.Protocol):
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade() and not self._listener.draining
         if not keep:
             self._deaf = True
-        if self._work is None and not self._waiting and not self._blocked:
+        if self._current is None and not self._waiting and not self._blocked:
             self._start(request, keep)
         else:
             self._waiting.append((request, keep))
+            self._paused = True
             self._transport.pause_reading()
 
     def _count_head(self, more: int) -> None:
@@ -318,34 +321,65 @@ class Connection(asyncio.Protocol):
     # From a request to its response.
 
     def _start(self, request: Request, keep: bool) -> None:
+        lane = self._listener.lanes(request)
         try:
-            result = self._listener.handler(request)
+            result = self._listener.handler(request) if lane is None else lane.handle(request, self)
         except Exception as why:  # noqa: BLE001 - a defect in a handler is one answer, not the end of the server
             result = _broken(why)
+        self._take(result, request, keep)
+
+    def _take(self, result: Response | Later | None, request: Request, keep: bool) -> None:
+        """Write the answer, or remember for whom one is worked on."""
         if isinstance(result, Response):
             self._respond(request, result, keep)
             return
-        self._work = result
         self._current = (request, keep)
         self.deadline = _NEVER
-        result.future.add_done_callback(self._worked)
+        if result is not None:
+            self._work = result
+            result.future.add_done_callback(self._worked)
 
     def _worked(self, future: "asyncio.Future[Any]") -> None:
         """The answer is there, or nobody wants it."""
         work, self._work = self._work, None
-        current, self._current = self._current, None
-        if work is None or current is None or self._transport.is_closing() or future.cancelled():
+        if work is None or future.cancelled():
+            self._current = None
             return
         try:
             response = work.render(future)
         except Exception as why:  # noqa: BLE001 - as above
             response = _broken(why)
+        self.answer(response)
+
+    # What a lane calls, which has taken a request: this is its `Reply`.
+
+    @property
+    def open(self) -> bool:
+        return self._current is not None
+
+    def answer(self, response: Response) -> None:
+        current, self._current = self._current, None
+        if current is None or self._transport.is_closing():
+            return
         self._respond(current[0], response, keep=current[1])
-        self._advance()
+        if self._paused:
+            self._advance()
+
+    def hand_back(self) -> None:
+        current, self._current = self._current, None
+        if current is None or self._transport.is_closing():
+            return
+        try:
+            result = self._listener.handler(current[0])
+        except Exception as why:  # noqa: BLE001 - as above
+            result = _broken(why)
+        self._take(result, *current)
+        if self._paused and self._current is None:
+            self._advance()
 
     def _advance(self) -> None:
         """Go on with what waited, and read again when nothing does."""
-        while self._waiting and self._work is None and not self._blocked:
+        while self._waiting and self._current is None and not self._blocked:
             entry, keep = self._waiting.popleft()
             if isinstance(entry, Response):
                 self._write(entry, head_only=False, keep=False)
@@ -353,6 +387,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._start(entry, keep)
         if not self._waiting and not self._blocked and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
 
     def _respond(self, request: Request, response: Response, keep: bool) -> None:
@@ -372,7 +407,8 @@ class Connection(asyncio.Protocol):
         """Answer a request that is not read to its end, after those before it; the connection ends with it."""
         self._deaf = True
         self._missing = 0
-        if self._work is not None or self._waiting:
+        if self._current is not None or self._waiting:
+            self._paused = True  # what waits is looked at when the present answer is written
             self._waiting.append((response, False))
         else:
             self._write(response, head_only=False, keep=False)

@@ -33,7 +33,7 @@ from skerry.server.repository_control import Repository
 from skerry.server.rest import repository_api, uploads, v1
 from skerry.server.rest.compression import Inflating
 from skerry.server.rest.failures import response_of
-from skerry.server.rest.plain import PlainCall, PlainVersion, can_be_plain, is_short
+from skerry.server.rest.plain import PlainLanes
 from skerry.server.rest.plans import Plans
 from skerry.server.rest.reading import JSON_ONLY, Encoding, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
@@ -51,7 +51,7 @@ _CONTENT_TYPE: Final = b"content-type"
 
 
 class Application:
-    """A handler of requests over the data plane."""
+    """A handler of requests over the data plane; `lanes` take from it those that are better answered together."""
 
     def __init__(
         self, plane: DataPlane, metrics: ServerMetrics | None, models: Repository, *, max_body: int = _MAX_BODY
@@ -61,6 +61,7 @@ class Application:
         self._metrics = metrics
         self._routes = Routes()
         self._plans = Plans()
+        self.lanes = PlainLanes(plane, self.handle)
         self._more = {
             **repository_api.endpoints(models),
             **v1.endpoints(plane, models.registry),
@@ -82,6 +83,7 @@ class Application:
             if request.headers.get(b"content-encoding", b"identity") != b"identity":
                 return self._inflating.handle(request)
             if route.endpoint is Endpoint.INFER:
+                self.lanes.open(request.target, route)
                 return self._infer(request, route, received_at)
             if (answer := self._more.get(route.endpoint)) is not None:
                 return answer(request, route)
@@ -112,9 +114,6 @@ class Application:
 
     def _infer(self, request: Request, route: Route, received_at: float) -> Response | Later:
         served = self._plane.find(route.model, route.version)
-        if (call := _plain(request, served)) is not None:
-            answer = self._plane.run(served, call, _INTERFACE, received_at)
-            return Response(200, answer) if isinstance(answer, bytes) else Later(answer, _render_plain)
         try:
             inference, encoding = self._read(request, served, received_at)
         except ServingError:
@@ -142,17 +141,6 @@ class Application:
         return inference, encoding
 
 
-def _plain(request: Request, served: ServedVersion) -> PlainCall | None:
-    """Read a request the short way, if it is one for that."""
-    headers, body = request.headers, request.body
-    if not is_short(body) or _HEADER_LENGTH in headers or headers.get(_CONTENT_TYPE, b"").startswith(uploads.KINDS):
-        return None
-    plain = served.notes.get(PlainVersion, served)
-    if plain is served:
-        plain = served.notes[PlainVersion] = PlainVersion(served) if can_be_plain(served) else None
-    return None if plain is None else plain.read(body)
-
-
 def _openapi(_request: Request, _route: Route) -> Response:
     from skerry.server.rest import openapi
 
@@ -167,12 +155,5 @@ def server_metadata() -> dict[str, Any]:
 def _render(encoding: Encoding, done: "asyncio.Future[InferResponse]") -> Response:
     try:
         return write_response(done.result(), encoding)
-    except ServingError as why:
-        return response_of(why)
-
-
-def _render_plain(done: "asyncio.Future[bytes]") -> Response:
-    try:
-        return Response(200, done.result())
     except ServingError as why:
         return response_of(why)
