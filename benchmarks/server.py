@@ -70,6 +70,8 @@ from benchmarks.model_server.load import (
 from benchmarks.model_server.report import Report, Tools, tools
 from benchmarks.model_server.servers import Server, serving, serving_kserve, serving_least, serving_mlserver
 
+_TURNS = 3  # a model of 10 ms and its limit take turns, or a machine's mood would be the greater difference
+
 
 class Files:
     """Models and requests."""
@@ -145,19 +147,23 @@ class Round:
     def _efficientnet(self) -> None:
         files, report = self._files, self._report
         with serving(files.model / "model") as server:
-            report.limit("efficientnet", "efficientnet", self._seconds, files.xml)
-            self._rest("efficientnet binary c8", server, files.large_binary, 8)
-            report.add("rss", server.memory_mib())
-            self._rest("efficientnet json c8", server, files.large_json, 8)
+            for turn in range(_TURNS):
+                report.limit("efficientnet", "efficientnet", self._seconds, files.xml)
+                self._rest("efficientnet binary c8", server, files.large_binary, 8)
+                if not turn:
+                    report.add("rss", server.memory_mib())
+                self._rest("efficientnet json c8", server, files.large_json, 8)
         with serving(files.model / "model", grpc=True) as server:
-            report.limit("efficientnet grpc", "efficientnet", self._seconds, files.xml)
-            self._grpc("efficientnet grpc c8", server, files.large_message)
+            for _ in range(_TURNS):
+                report.limit("efficientnet grpc", "efficientnet", self._seconds, files.xml)
+                self._grpc("efficientnet grpc c8", server, files.large_message)
 
     def _jpeg(self) -> None:
         files = self._files
         with serving(files.model / "model", "--layout=NHWC:NCHW") as server:
-            self._report.limit("jpeg", "jpeg", self._seconds, files.xml, files.picture)
-            self._rest("jpeg c8", server, files.jpeg, 8)
+            for _ in range(_TURNS):
+                self._report.limit("jpeg", "jpeg", self._seconds, files.xml, files.picture)
+                self._rest("jpeg c8", server, files.jpeg, 8)
             self._report.add("rss pictures", server.memory_mib())
 
     def _rest(self, name: str, server: Server, request: bytes, connections: int, tool: str | None = None) -> None:

@@ -9,7 +9,7 @@ thread changes this object; loading happens elsewhere and publishes its result h
 """
 
 import enum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -67,7 +67,6 @@ class ServedVersion:
         self.every_output = range(len(model.outputs))
         kinds = {spec.datatype for spec in model.inputs}
         self.common_datatype = kinds.pop() if len(kinds) == 1 else ""
-        self.notes: dict[object, Any] = {}  # what a transport has worked out for this version
 
 
 class _Model:
