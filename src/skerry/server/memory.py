@@ -1,4 +1,4 @@
-"""Memory that is given back.
+"""Memory that is taken and given back.
 
 The C library keeps what was freed in case it is needed again. After a model was loaded, and after a burst of large
 requests (tens of megabytes for eight clients with JSON tensors of a photograph), that is memory which another pod
@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,15 @@ from skerry.server.background import in_thread
 _LOOK_SECONDS: Final = 10.0
 _WORTHWHILE_BYTES: Final = 16 << 20
 _STATM: Final = Path("/proc/self/statm")
+
+
+def room(size: int) -> memoryview:
+    """Return memory for so many bytes, which is not touched until it is written to; raises `MemoryError`.
+
+    Of all that Python has, only NumPy's arrays are not filled with zeros; before it is loaded there is no hurry.
+    """
+    empty = getattr(sys.modules.get("numpy"), "empty", None)
+    return memoryview(bytearray(size) if empty is None else empty(size, "u1"))
 
 
 def settle() -> None:

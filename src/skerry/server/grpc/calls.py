@@ -156,6 +156,9 @@ class Call(Stream):
         if self._reader is None:
             self._reader = MessageReader(self.connection.listener.most_body)
         reader = self._reader
+        if reader.goes_on(chunk):
+            self.hold(len(chunk))
+            return ()
         before = reader.room
         found = list(reader.feed(chunk))
         self.hold(reader.room - before + sum(len(message) + PREFIX_BYTES for _, message in found))

@@ -8,9 +8,12 @@ from typing import Final
 
 from skerry.server.grpc.h2.outbound import Buffer
 from skerry.server.grpc.status import CallError, Status
+from skerry.server.memory import room
 
 PREFIX_BYTES: Final = 5
 _AHEAD: Final = 4
+_USUAL: Final = 1 << 20
+_NOTHING: Final = memoryview(bytearray())
 # What zlib is told: 32 is "look whether it is gzip or zlib".
 _WINDOW_BITS: Final = 32 + zlib.MAX_WBITS
 ENCODINGS: Final = frozenset({b"identity", b"gzip", b"deflate"})
@@ -21,8 +24,8 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 class MessageReader:
     """Collects the messages of one call.
 
-    Room for a message is made as it arrives, a few times what has come so far: a length that lies costs its sender
-    a fourth of what it costs us, and an honest message is hardly ever moved.
+    Room for a message is made as it arrives, a few times what has come so far and not less than is usual: a length
+    that lies costs us little, and an honest message is hardly ever moved.
     """
 
     __slots__ = ("_body", "_compressed", "_filled", "_limit", "_missing", "_prefix")
@@ -30,7 +33,7 @@ class MessageReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._prefix = b""
-        self._body = bytearray()
+        self._body = _NOTHING
         self._filled = 0
         self._missing = -1  # of the present message; -1 while its prefix is not complete
         self._compressed = False
@@ -42,8 +45,16 @@ class MessageReader:
 
     @property
     def room(self) -> int:
-        """Bytes that the message which has begun occupies."""
-        return len(self._body)
+        """Bytes that the message which has begun occupies: what was not written to is no memory yet."""
+        return self._filled
+
+    def goes_on(self, chunk: Buffer) -> bool:
+        """Take a chunk from the middle of a message; any other is left to `feed`."""
+        if not self._filled or self._missing <= len(chunk):
+            return False
+        self._missing -= len(chunk)
+        self._keep(chunk)
+        return True
 
     def feed(self, chunk: Buffer) -> Iterator[tuple[bool, Buffer]]:
         """Yield the messages that are complete now, and whether each is compressed; raises `CallError`."""
@@ -61,8 +72,8 @@ class MessageReader:
                 continue
             self._keep(part)
             if not self._missing:
-                message = memoryview(self._body)
-                self._body, self._filled, self._missing = bytearray(), 0, -1
+                message = self._body[: self._filled]
+                self._body, self._filled, self._missing = _NOTHING, 0, -1
                 yield self._compressed, message
 
     def _begin(self, chunk: Buffer, position: int) -> int:
@@ -80,8 +91,8 @@ class MessageReader:
     def _keep(self, part: Buffer) -> None:
         filled = self._filled + len(part)
         if filled > len(self._body):
-            larger = bytearray(min(filled + self._missing, _AHEAD * filled))
-            larger[: self._filled] = memoryview(self._body)[: self._filled]
+            larger = room(min(filled + self._missing, max(_AHEAD * filled, _USUAL)))
+            larger[: self._filled] = self._body[: self._filled]
             self._body = larger
         self._body[self._filled : filled] = part
         self._filled = filled

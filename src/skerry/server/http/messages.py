@@ -9,14 +9,19 @@ import msgspec
 
 JSON: Final = b"application/json"
 
+Buffer: TypeAlias = bytes | memoryview
+
 
 class Request(msgspec.Struct, gc=False):
-    """A whole request. Only the headers that some handler looks at are kept, their names in lower case."""
+    """A whole request. Only the headers that some handler looks at are kept, their names in lower case.
+
+    A large body may be a view on memory of its own: whoever needs it as `bytes` copies it.
+    """
 
     method: bytes
     target: bytes
     headers: dict[bytes, bytes]
-    body: bytes
+    body: Buffer
 
 
 class Response(msgspec.Struct, gc=False):

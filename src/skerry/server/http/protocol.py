@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from skerry.server import log
+from skerry.server.http import bodies
 from skerry.server.http.heads import Head
-from skerry.server.http.messages import JSON, STATUS_LINES, Later, Request, Response, error
+from skerry.server.http.messages import JSON, STATUS_LINES, Buffer, Later, Request, Response, error
 
 if TYPE_CHECKING:
     from skerry.server.http.listener import Listener
@@ -47,6 +48,7 @@ _KEPT_HEADERS: Final = frozenset(
     }
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_RETRY: Final = b"retry-after: 1\r\n"
 _WORTH_JOINING: Final = 1 << 16
 _SMALL: Final = 1 << 14  # a body that needs no thought
 _STRIDE: Final = 1 << 14  # what has to come before there is more time for a body: not a byte for each 30 seconds
@@ -68,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_held",
+        "_in_place",
         "_known_head",
         "_listener",
         "_missing",
@@ -104,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._data = b""  # what is being parsed, while its first request may still be remembered
         self._known_head: Head
         self._missing = 0  # bytes of the body that follows the known head
+        self._in_place: bodies.BodyReader | None = None  # who reads that body, if it is large
         self.deadline = _NEVER
 
     @property
@@ -143,6 +147,7 @@ class Connection(asyncio.Protocol):
             self._work.future.cancel()
         # The parser and this object refer to each other: apart, both go now and not with the next garbage collection.
         self._parser = None
+        self._in_place = None
         self._body = []
         self._current = None
 
@@ -174,10 +179,18 @@ class Connection(asyncio.Protocol):
         if head.length > _SMALL and not self._fits(head.length):
             return
         self._known_head = head
-        self._body = [part]
         self._missing = head.length - len(part)
         self._hold(len(part))
         self._body_moved()
+        if head.length < bodies.WORTHWHILE:
+            self._body = [part]
+            return
+        try:
+            self._in_place = bodies.BodyReader(self, part, head.length, self._read_in_place)
+        except MemoryError:
+            self._refuse(error(503, "there is no memory for a request of this size; try again", _RETRY))
+        else:
+            self._listen_with(self._in_place)
 
     def _read_known_body(self, data: bytes) -> bytes:
         """Collect more of it; return what is left of the data."""
@@ -187,11 +200,30 @@ class Connection(asyncio.Protocol):
         self._hold(len(part))
         self._body_moved()
         if not self._missing:
-            self._phase = _IDLE
-            head = self._known_head
             body, self._body = b"".join(self._body), []
-            self._start(Request(head.method, head.target, head.headers, body), keep=True)
+            self._have_known_body(body)
         return data[len(part) :]
+
+    def _read_in_place(self, size: int) -> None:
+        """So much more of it is where it should be."""
+        self._missing -= size
+        self._hold(size)
+        self._body_moved()
+        if not self._missing and self._in_place is not None:
+            body, self._in_place = self._in_place.body, None
+            self._listen_with(self)
+            self._have_known_body(body)
+
+    def _have_known_body(self, body: Buffer) -> None:
+        self._phase = _IDLE
+        head = self._known_head
+        self._start(Request(head.method, head.target, head.headers, body), keep=True)
+
+    def _listen_with(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have somebody else told of what arrives. A transport looks at who it is when it begins to read."""
+        self._transport.pause_reading()
+        self._transport.set_protocol(protocol)
+        self._transport.resume_reading()
 
     def _hold(self, size: int) -> None:
         self._held += size
@@ -313,7 +345,7 @@ class Connection(asyncio.Protocol):
         if size > listener.max_body:
             self._refuse(error(413, f"the request's body is larger than {listener.max_body} bytes (--max_body_mib)"))
         elif listener.buffered + size - self._body_size > listener.max_buffered:
-            self._refuse(error(503, "too many large requests at once; try again", b"retry-after: 1\r\n"))
+            self._refuse(error(503, "too many large requests at once; try again", _RETRY))
         else:
             return True
         return False
@@ -407,6 +439,9 @@ class Connection(asyncio.Protocol):
         """Answer a request that is not read to its end, after those before it; the connection ends with it."""
         self._deaf = True
         self._missing = 0
+        if self._in_place is not None:
+            self._in_place = None
+            self._listen_with(self)
         if self._current is not None or self._waiting:
             self._paused = True  # what waits is looked at when the present answer is written
             self._waiting.append((response, False))

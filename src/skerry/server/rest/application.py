@@ -133,10 +133,10 @@ class Application:
                 upload = uploads.read_upload(request, served, received_at)
                 if upload is not None:
                     return upload, JSON_ONLY
-            return read_request(body, None, received_at, missing=served.tabular is not None)
+            return read_request(bytes(body), None, received_at, missing=served.tabular is not None)
         if (planned := self._plans.read(body, header_length, received_at)) is not None:
             return planned
-        inference, encoding = read_request(body, header_length, received_at, missing=served.tabular is not None)
+        inference, encoding = read_request(bytes(body), header_length, received_at, missing=served.tabular is not None)
         self._plans.remember(body, header_length, inference, encoding)
         return inference, encoding
 

@@ -14,7 +14,7 @@ import msgspec
 
 from skerry.server.background import in_thread_future
 from skerry.server.errors import InvalidRequest, NotReady, ServingError, TooLarge, UnsupportedContent
-from skerry.server.http.messages import Handler, Later, Request, Response
+from skerry.server.http.messages import Buffer, Handler, Later, Request, Response
 from skerry.server.rest.failures import response_of
 
 _AT_ONCE: Final = 1 << 18
@@ -47,7 +47,7 @@ class Inflating:
         self._large += 1
         return _Unpacking(self, request).begin()
 
-    def unpack(self, body: bytes) -> bytes:
+    def unpack(self, body: Buffer) -> bytes:
         """Unpack within the limit, in a thread; raises `ServingError`."""
         unpacked = inflate(body, self._limit)
         if unpacked is None:
@@ -116,7 +116,7 @@ class _Unpacking:
             self._work.cancel()
 
 
-def inflate(body: bytes, limit: int) -> bytes | None:
+def inflate(body: Buffer, limit: int) -> bytes | None:
     """Unpack; None if that is more than `limit` bytes. Raises `InvalidRequest`."""
     unpacker = zlib.decompressobj(_EITHER)
     if body[:2] != b"\x1f\x8b" and (body[:1] != b"\x78" or int.from_bytes(body[:2], "big") % 31):

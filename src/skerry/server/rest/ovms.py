@@ -124,7 +124,7 @@ class Ovms:
 
     def _as_meant(self, request: Request, route: Route) -> Request:
         """OVMS selects no outputs, reads the last one only, and ignores bytes behind the tensors."""
-        body, text = request.body, request.headers.get(_LENGTH)
+        body, text = bytes(request.body), request.headers.get(_LENGTH)
         if text is None and not any(word in body for word in _OF_REQUEST):
             return request
         try:

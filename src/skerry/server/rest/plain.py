@@ -22,7 +22,7 @@ from skerry.server.batching import Part, Rows
 from skerry.server.bfloat16 import BF16
 from skerry.server.dataplane import DataPlane
 from skerry.server.errors import NotReady, ServingError, UnknownModel
-from skerry.server.http.messages import Handler, Later, Reply, Request, Response
+from skerry.server.http.messages import Buffer, Handler, Later, Reply, Request, Response
 from skerry.server.registry import ServedVersion
 from skerry.server.rest import large, uploads
 from skerry.server.rest.failures import response_of
@@ -59,13 +59,13 @@ class _PlainBody(msgspec.Struct, Generic[Data], gc=False):
     parameters: Parameters | None = None
 
 
-def _decoder(datatype: str) -> Callable[[bytes], _PlainBody[Any]]:
+def _decoder(datatype: str) -> Callable[[Buffer], _PlainBody[Any]]:
     kind = element_type(datatype)
     if kind is float:  # what would become infinity goes the long way
         bound = float(np.finfo(DTYPES[datatype]).max)
         kind = Annotated[float, msgspec.Meta(ge=-bound, le=bound)]
     decoder: Any = msgspec.json.Decoder(_PlainBody[list[kind]])  # type: ignore[valid-type]
-    found: Callable[[bytes], _PlainBody[Any]] = decoder.decode
+    found: Callable[[Buffer], _PlainBody[Any]] = decoder.decode
     return found
 
 
@@ -92,7 +92,7 @@ class PlainVersion:
             before = b"]},"
         self._last = b"]}]}"
 
-    def read(self, bodies: Sequence[bytes]) -> tuple[list[int], Rows]:
+    def read(self, bodies: Sequence[Buffer]) -> tuple[list[int], Rows]:
         """Read requests of at most `large.WORTHWHILE` bytes; return which are plain and right, and their values."""
         places = []
         columns: list[list[Any]] = [[] for _ in self._inputs]
@@ -107,7 +107,7 @@ class PlainVersion:
             return [], []
         return places, list(zip(arrays, self._input_shapes, strict=True))
 
-    def _checked(self, body: bytes) -> list[_PlainInput[Any]] | None:
+    def _checked(self, body: Buffer) -> list[_PlainInput[Any]] | None:
         try:
             parsed = self._decode(body)
         except _NOT_PLAIN:
@@ -160,7 +160,7 @@ def _tell(reply: Reply, answer: Response | None) -> None:
         log.exception("connection broke", error=type(why).__name__)
 
 
-_Item: TypeAlias = tuple[Reply, bytes, float]
+_Item: TypeAlias = tuple[Reply, Buffer, float]
 
 
 class PlainLane:
@@ -216,7 +216,7 @@ class PlainLane:
         for item, answer in zip(wanted, answers, strict=True):
             _tell(item[0], answer)
 
-    def _answers(self, bodies: list[bytes], since: list[float]) -> list[Response | None]:
+    def _answers(self, bodies: list[Buffer], since: list[float]) -> list[Response | None]:
         """Answer what is plain and right."""
         answers: list[Response | None] = [None] * len(bodies)
         self._look()

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from skerry.server.http.messages import Buffer
 from skerry.server.rest.reading import Encoding
 from skerry.server.tensors import InferRequest, Tensor
 
@@ -43,11 +44,11 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[bytes, _Plan] = {}
 
-    def read(self, body: bytes, header_length: bytes, received_at: float) -> tuple[InferRequest, Encoding] | None:
+    def read(self, body: Buffer, header_length: bytes, received_at: float) -> tuple[InferRequest, Encoding] | None:
         """Cut the body as one with the same header was cut; None if there was none."""
         if len(header_length) > _MOST_DIGITS or not header_length.isdigit():
             return None
-        plan = self._known.get(body[: int(header_length)])
+        plan = self._known.get(bytes(body[: int(header_length)]))
         if plan is None or plan.length != len(body):
             return None
         tensors = [
@@ -56,7 +57,7 @@ class Plans:
         ]
         return InferRequest(tensors, plan.outputs, received_at), plan.encoding
 
-    def remember(self, body: bytes, header_length: bytes, request: InferRequest, encoding: Encoding) -> None:
+    def remember(self, body: Buffer, header_length: bytes, request: InferRequest, encoding: Encoding) -> None:
         """Keep how the body was read, if it was JSON and then nothing but numbers."""
         if len(header_length) > _MOST_DIGITS:
             return
@@ -72,4 +73,4 @@ class Plans:
             return
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[body[:size]] = _Plan(len(body), cuts, request.outputs, encoding)
+        self._known[bytes(body[:size])] = _Plan(len(body), cuts, request.outputs, encoding)

@@ -34,7 +34,7 @@ _decode: Final[Callable[[memoryview], Any]] = msgspec.json.Decoder().decode
 
 def read_upload(request: Request, served: ServedVersion, received_at: float) -> InferRequest | None:
     """Read a body whose Content-Type is one of `KINDS`; None if it is the protocol's own after all."""
-    content_type, body = request.headers[b"content-type"], request.body
+    content_type, body = request.headers[b"content-type"], bytes(request.body)
     if content_type.startswith(_FORM):
         return InferRequest(_form(read_parts(body, content_type), served), [], received_at)
     if content_type.startswith(_IMAGE):

@@ -34,7 +34,7 @@ from skerry.server.byte_inputs import Reading, reading_of
 from skerry.server.dataplane import DataPlane
 from skerry.server.engines.tabular import rows_of_table
 from skerry.server.errors import InvalidRequest, NotReady, ServingError
-from skerry.server.http.messages import Later, Request, Response
+from skerry.server.http.messages import Buffer, Later, Request, Response
 from skerry.server.registry import Registry, ServedVersion
 from skerry.server.rest.failures import response_of
 from skerry.server.rest.one_by_one import OneByOne, rows_of
@@ -122,7 +122,7 @@ def _rendered(rows: bool, done: "asyncio.Future[InferResponse]") -> Response:
         return response_of(why)
 
 
-def _read(body: bytes, served: ServedVersion) -> tuple[list[Tensor], bool]:
+def _read(body: Buffer, served: ServedVersion) -> tuple[list[Tensor], bool]:
     """The tensors of a request, and whether it has rows."""
     try:
         parsed = _decode(body)
