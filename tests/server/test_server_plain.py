@@ -160,7 +160,7 @@ _documents = st.fixed_dictionaries(
 def _nearly_plain(draw: st.DrawFn, datatype: str) -> dict[str, Any]:
     kind = st.floats() if datatype.startswith("FP") else st.integers(-(2**66), 2**66)
     number = st.one_of(st.integers(0, 1), kind)
-    sent = document(datatype)
+    sent = document(datatype, **draw(st.sampled_from([{}, {"id": "7"}, {"id": 'é"\n'}])))
     for each in sent["inputs"]:
         each["data"] = draw(st.lists(number, min_size=2, max_size=2))
     return sent

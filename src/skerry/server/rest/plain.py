@@ -72,6 +72,17 @@ def _decoder(datatype: str) -> Callable[[Buffer], _PlainBody[Any]]:
 _DECODERS: Final = {name: _decoder(name) for name in DTYPES if name != BF16}
 
 
+class _Read:
+    """Of the requests of a turn those that are plain and right: where they are, how their answers begin, the values."""
+
+    __slots__ = ("begins", "places", "rows")
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.begins: list[bytes] = []
+        self.rows: Rows = []
+
+
 class PlainVersion:
     """How plain requests to one version are read and answered."""
 
@@ -83,46 +94,52 @@ class PlainVersion:
         self._inputs = [(spec.name, list(spec.usual_shape), prod(spec.usual_shape)) for spec in served.model.inputs]
         self._input_shapes = [spec.usual_shape for spec in served.model.inputs]
         self._shapes = [spec.usual_shape for spec in served.model.outputs]
-        about = orjson.dumps({"model_name": served.name, "model_version": served.version, "outputs": []})
-        before = about.removesuffix(b"]}")
+        about = orjson.dumps({"model_name": served.name, "model_version": served.version})
+        self._about = about.removesuffix(b"}")
         self._around = []
+        before = b',"outputs":['
         for spec in served.model.outputs:
             named = (orjson.dumps(spec.name), orjson.dumps(spec.usual_shape), spec.datatype.encode())
             self._around.append(before + b'{"name":%b,"shape":%b,"datatype":"%b","data":[' % named)
             before = b"]},"
         self._last = b"]}]}"
 
-    def read(self, bodies: Sequence[Buffer]) -> tuple[list[int], Rows]:
-        """Read requests of at most `large.WORTHWHILE` bytes; return which are plain and right, and their values."""
-        places = []
+    def read(self, bodies: Sequence[Buffer]) -> "_Read":
+        """Read requests of at most `large.WORTHWHILE` bytes."""
+        found = _Read()
         columns: list[list[Any]] = [[] for _ in self._inputs]
         for place, body in enumerate(bodies):
-            if (inputs := self._checked(body)) is not None:
-                places.append(place)
-                for column, item in zip(columns, inputs, strict=True):
+            if (parsed := self._checked(body)) is not None:
+                found.places.append(place)
+                found.begins.append(self._begin(parsed.id) if parsed.id else self._about)
+                for column, item in zip(columns, parsed.inputs, strict=True):
                     column.extend(item.data)
         try:
             arrays = [np.array(column, self._dtype) for column in columns]
         except OverflowError:  # one of them has a number that is too large: whose it is, the general way finds out
-            return [], []
-        return places, list(zip(arrays, self._input_shapes, strict=True))
+            return _Read()
+        found.rows = list(zip(arrays, self._input_shapes, strict=True))
+        return found
 
-    def _checked(self, body: Buffer) -> list[_PlainInput[Any]] | None:
+    def _begin(self, id_: str) -> bytes:
+        return b'%b,"id":%b' % (self._about, orjson.dumps(id_))
+
+    def _checked(self, body: Buffer) -> _PlainBody[Any] | None:
         try:
             parsed = self._decode(body)
         except _NOT_PLAIN:
             return None
         inputs = parsed.inputs
-        if parsed.outputs or parsed.id or parsed.parameters or len(inputs) != len(self._inputs):
+        if parsed.outputs or parsed.parameters or len(inputs) != len(self._inputs):
             return None
         for (name, usual, count), item in zip(self._inputs, inputs, strict=True):
             plain = item.name == name and item.datatype == self._datatype and not item.parameters
             if not plain or item.shape != usual or len(item.data) != count:
                 return None
-        return inputs
+        return parsed
 
-    def written(self, part: Part) -> list[Response | None]:
-        """Write what `writing.write_response` would; None where the outputs are not as usual."""
+    def written(self, part: Part, begins: list[bytes]) -> list[Response | None]:
+        """Write what `writing.write_response` would, after these beginnings; None where outputs are not as usual."""
         count, results = part
         if isinstance(results, ServingError):
             return [response_of(results)]
@@ -135,11 +152,14 @@ class PlainVersion:
             columns.append(text[2:-2].split(b"],["))
         if len(columns) == 1:
             [before], [column], last = self._around, columns, self._last
-            return [Response(200, b"%b%b%b" % (before, numbers, last)) for numbers in column]
-        return [Response(200, self._joined(row)) for row in zip(*columns, strict=True)]
+            pairs = zip(begins, column, strict=True)
+            return [Response(200, b"%b%b%b%b" % (begin, before, numbers, last)) for begin, numbers in pairs]
+        rows = zip(*columns, strict=True)
+        return [Response(200, self._joined(begin, row)) for begin, row in zip(begins, rows, strict=True)]
 
-    def _joined(self, row: tuple[bytes, ...]) -> bytes:
-        return b"".join(piece for pair in zip(self._around, row, strict=True) for piece in pair) + self._last
+    def _joined(self, begin: bytes, row: tuple[bytes, ...]) -> bytes:
+        outputs = (piece for pair in zip(self._around, row, strict=True) for piece in pair)
+        return b"".join((begin, *outputs, self._last))
 
 
 def can_be_plain(served: ServedVersion) -> bool:
@@ -223,17 +243,19 @@ class PlainLane:
         served, plain = self._served, self._plain
         if served is None or plain is None or not served.execution.inline:
             return answers
-        places, rows = plain.read(bodies)
-        if not places:
+        read = plain.read(bodies)
+        if not read.places:
             return answers
-        if len(places) < len(bodies):
-            since = [since[place] for place in places]
-        found = [answer for part in served.execution.run_rows(rows, since) for answer in plain.written(part)]
+        if len(read.places) < len(bodies):
+            since = [since[place] for place in read.places]
+        found: list[Response | None] = []
+        for part in served.execution.run_rows(read.rows, since):
+            found += plain.written(part, read.begins[len(found) : len(found) + part[0]])
         if None in found:  # not a model for this lane
             self._plain = None
         succeeded = [at for at, answer in zip(since, found, strict=True) if answer is not None and answer.status == 200]
         self._plane.count_rows(served, _INTERFACE, succeeded, len(found) - found.count(None) - len(succeeded))
-        for place, answer in zip(places, found, strict=True):
+        for place, answer in zip(read.places, found, strict=True):
             answers[place] = answer
         return answers
 
