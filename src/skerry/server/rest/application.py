@@ -33,8 +33,10 @@ from skerry.server.repository_control import Repository
 from skerry.server.rest import repository_api, uploads, v1
 from skerry.server.rest.compression import Inflating
 from skerry.server.rest.failures import response_of
-from skerry.server.rest.plain import PlainLanes
+from skerry.server.rest.lanes import Lanes
+from skerry.server.rest.plain import plain_version
 from skerry.server.rest.plans import Plans
+from skerry.server.rest.raw import raw_version
 from skerry.server.rest.reading import JSON_ONLY, Encoding, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
@@ -61,7 +63,7 @@ class Application:
         self._metrics = metrics
         self._routes = Routes()
         self._plans = Plans()
-        self.lanes = PlainLanes(plane, self.handle)
+        self.lanes = Lanes(plane, self.handle, plain_version, partial(raw_version, plans=self._plans))
         self._more = {
             **repository_api.endpoints(models),
             **v1.endpoints(plane, models.registry),

@@ -29,10 +29,13 @@ class _Cut(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
-class _Plan(msgspec.Struct, frozen=True, gc=False):
-    """How to cut a body of this length."""
+class Plan(msgspec.Struct, frozen=True, gc=False):
+    """How to cut a body of this length, whose tensors begin there."""
 
     length: int
+    begin: int
+    tensors: list[tuple[str, str, tuple[int, ...]]]
+    """Name, datatype and shape of each."""
     cuts: list[_Cut]
     outputs: list[str]
     encoding: Encoding
@@ -42,14 +45,19 @@ class Plans:
     """A bounded memory; a client whose headers differ each time empties it now and then, no more."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Plan] = {}
+        self._known: dict[bytes, Plan] = {}
 
-    def read(self, body: Buffer, header_length: bytes, received_at: float) -> tuple[InferRequest, Encoding] | None:
-        """Cut the body as one with the same header was cut; None if there was none."""
+    def find(self, body: Buffer, header_length: bytes) -> Plan | None:
+        """Return how a body with the same header was cut."""
         if len(header_length) > _MOST_DIGITS or not header_length.isdigit():
             return None
         plan = self._known.get(bytes(body[: int(header_length)]))
-        if plan is None or plan.length != len(body):
+        return None if plan is None or plan.length != len(body) else plan
+
+    def read(self, body: Buffer, header_length: bytes, received_at: float) -> tuple[InferRequest, Encoding] | None:
+        """Cut the body as one with the same header was cut; None if there was none."""
+        plan = self.find(body, header_length)
+        if plan is None:
             return None
         tensors = [
             Tensor(cut.name, cut.datatype, cut.shape, np.frombuffer(body, cut.dtype, cut.count, cut.offset))
@@ -73,4 +81,5 @@ class Plans:
             return
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[bytes(body[:size])] = _Plan(len(body), cuts, request.outputs, encoding)
+        tensors = [(cut.name, cut.datatype, cut.shape) for cut in cuts]
+        self._known[bytes(body[:size])] = Plan(len(body), size, tensors, cuts, request.outputs, encoding)

@@ -1,4 +1,4 @@
-"""The lane of plain requests: whatever is sent, the answer is that of the general way, to the byte."""
+"""The lanes of plain and of raw requests: whatever is sent, the answer is that of the general way, to the byte."""
 
 import asyncio
 import json
@@ -20,7 +20,8 @@ from skerry.server.registry import Registry, ServedVersion
 from skerry.server.repository_control import FixedRepository
 from skerry.server.rest import application
 from skerry.server.rest.application import Application
-from skerry.server.rest.plain import PlainLanes, PlainVersion, can_be_plain
+from skerry.server.rest.lanes import Lanes
+from skerry.server.rest.plain import PlainVersion, can_be_plain
 from skerry.server.rest.routes import Endpoint, Route
 from skerry.server.tensors import DTYPES, Dim, TensorSpec
 
@@ -97,6 +98,10 @@ class Bench:
             await asyncio.wait([answer.future], timeout=10)
             answer = answer.render(answer.future)
         return answer.status, answer.headers, answer.body
+
+    async def ask_raw(self, header: dict[str, Any], data: bytes, *, lane: bool = True) -> tuple[int, bytes, bytes]:
+        text = json.dumps(header).encode()
+        return await self.ask(text + data, {b"inference-header-content-length": b"%d" % len(text)}, lane=lane)
 
     async def ask_together(self, *bodies: bytes) -> list[tuple[int, Any]]:
         """What is answered when all arrive in one turn of the loop."""
@@ -215,6 +220,83 @@ async def test_a_plain_request_stays_in_the_lane(datatype: str, rows: int, monke
         assert (sizes.count, sizes.total, waited.count) == (1, 3, 3)
 
 
+_output_lists = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["x", 'y"é', "no"])},
+        optional={"parameters": st.sampled_from([{"binary_data": True}, {"binary_data": False}])},
+    ),
+    max_size=2,
+)
+
+
+@st.composite
+def _raw(draw: st.DrawFn, datatype: str) -> tuple[dict[str, Any], bytes]:
+    sent: dict[str, Any] = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "id": st.just("7"),
+                "parameters": st.sampled_from([{}, {"x": 1}, {"binary_data_output": True}]),
+                "outputs": _output_lists,
+            },
+        )
+    )
+    size = 2 * DTYPES[datatype].itemsize
+    rows = draw(st.sampled_from([1, 1, 1, 2]))
+    sent["inputs"] = [
+        {"name": name, "shape": [rows, 2], "datatype": datatype, "parameters": {"binary_data_size": rows * size}}
+        for name in draw(st.sampled_from(["ab", "ab", "ba"]))
+    ]
+    return sent, draw(st.binary(min_size=2 * rows * size, max_size=2 * rows * size + draw(st.sampled_from([0, 0, 1]))))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), st.sampled_from(sorted(set(DTYPES) - {"BF16"})), st.sampled_from([1, 64]))
+def test_raw_requests_of_a_turn_get_what_each_gets_alone(data: st.DataObject, datatype: str, rows: int) -> None:
+    sent = data.draw(st.lists(_raw(datatype), max_size=5))
+
+    async def both() -> tuple[object, object]:
+        bench = Bench(datatype, rows=rows)
+        alone = [await bench.ask_raw(*each, lane=False) for each in sent]  # from here on their JSON is known
+        return alone, await asyncio.gather(*[bench.ask_raw(*each) for each in sent])
+
+    alone, together = asyncio.run(both())
+    assert together == alone
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+@pytest.mark.parametrize("parameters", [{}, {"binary_data_output": True}])
+async def test_a_raw_request_stays_in_the_lane(rows: int, parameters: dict[str, bool]) -> None:
+    bench = Bench("FP32", rows=rows)
+    inputs = [
+        {"name": name, "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}} for name in "ab"
+    ]
+    header = {"inputs": inputs, "parameters": parameters}
+    sent = [np.arange(4 * number, 4 * number + 4, dtype="<f4").tobytes() for number in range(3)]
+    await bench.ask_raw(header, sent[0], lane=False)
+    answers = await asyncio.gather(*[bench.ask_raw(header, data) for data in sent])
+    assert bench.handed_back == 0
+    for data, (status, headers, body) in zip(sent, answers, strict=True):
+        assert status == 200
+        if parameters:
+            assert body.endswith(data)
+            size = int(headers.partition(b": ")[2])
+            assert [each["parameters"] for each in json.loads(body[:size])["outputs"]] == [{"binary_data_size": 8}] * 2
+        else:
+            assert [output["data"] for output in json.loads(body)["outputs"]] == np.frombuffer(data, "<f4").reshape(
+                2, 2
+            ).tolist()
+
+
+async def test_a_raw_request_whose_json_is_new_goes_the_general_way() -> None:
+    bench = Bench("FP32")
+    header = {"inputs": [{"name": name, "shape": [1, 2], "datatype": "FP32"} for name in "ab"]}
+    assert (await bench.ask_raw(header, bytes(16)))[0] == 200
+    assert bench.handed_back == 1
+    assert (await bench.ask_raw(header, bytes(16)))[0] == 200
+    assert bench.handed_back == 1
+
+
 def body_of(first: float) -> bytes:
     sent = document()
     sent["inputs"][0]["data"] = [first, 0]
@@ -316,7 +398,6 @@ async def test_a_lone_client_is_answered_at_once() -> None:
     [
         Request(b"POST", TARGET, {b"content-type": b"image/png"}, body_of(1)),
         Request(b"POST", TARGET, {b"content-encoding": b"gzip"}, body_of(1)),
-        Request(b"POST", TARGET, {b"inference-header-content-length": b"3"}, body_of(1)),
         Request(b"GET", TARGET, {}, body_of(1)),
         Request(b"POST", TARGET + b"?x", {}, body_of(1)),
         Request(b"POST", TARGET, {}, body_of(1) + b" " * 10_000),
@@ -353,7 +434,7 @@ async def test_a_model_that_is_gone_is_gone_and_comes_back() -> None:
 
 
 def test_lanes_are_bounded() -> None:
-    lanes = PlainLanes(DataPlane(Registry()), lambda _: Response())
+    lanes = Lanes(DataPlane(Registry()), lambda _: Response(), lambda _: None, lambda _: None)
     for number in range(5000):
         lanes.open(b"/v2/models/%d/infer" % number, Route(Endpoint.INFER, str(number)))
     assert len(lanes._lanes) <= 512
