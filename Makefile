@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 install: $(STAMP)  ## make .venv with Skerry, the model server and the development tools
 
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock hatch_build.py src/skerry/server/_numbers.c
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Skerry needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'

@@ -1,7 +1,7 @@
 """Reading inference requests: JSON, binary tensors, both mixed, and everything that is wrong."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.server.errors import InvalidRequest
-from skerry.server.rest import large
+from skerry.server.json_numbers import read_in_python
+from skerry.server.rest import large, reading
 from skerry.server.rest.plans import Plans
 from skerry.server.rest.reading import Encoding, read_request
 from skerry.server.tensors import DTYPES, InferRequest, Tensor, join_byte_strings
@@ -17,10 +18,12 @@ from skerry.server.tensors import DTYPES, InferRequest, Tensor, join_byte_string
 NUMBERS = sorted(set(DTYPES) - {"BOOL", "BF16"})  # BF16 has tests of its own
 
 
-@pytest.fixture(params=["msgspec", "simdjson"])
+@pytest.fixture(params=["whole", "cut", "cut, without the compiled reader"])
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both parsers see every document, whatever its size."""
-    monkeypatch.setattr(large, "WORTHWHILE", 0 if request.param == "simdjson" else 1 << 60)
+    """Every document is read in each way, whatever its size."""
+    monkeypatch.setattr(large, "WORTHWHILE", 1 << 60 if request.param == "whole" else 0)
+    if "without" in request.param:
+        monkeypatch.setattr(reading, "read", read_in_python)
     return str(request.param)
 
 
@@ -205,6 +208,78 @@ def test_any_body_is_a_request_or_invalid(body: bytes, length: int | None) -> No
         read_request(body, None if length is None else b"%d" % length, 0.0)
 
 
+# Large documents: the numbers are cut out, and nobody can tell.
+
+
+def outcome(body: bytes, worthwhile: int, *, missing: bool = False) -> Any:
+    """What comes of a text, error texts included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large, "WORTHWHILE", worthwhile)
+        try:
+            request, encoding = read_request(body, None, 0.0, missing=missing)
+        except InvalidRequest as why:
+            return str(why)
+    return [
+        (item.name, item.datatype, item.shape, item.values if isinstance(item.values, list) else item.values.tolist())
+        for item in request.inputs
+    ], encoding
+
+
+def test_numbers_are_cut_out() -> None:
+    text = json.dumps({"inputs": [tensor("FP32", list(range(3000))), tensor("INT8", [1])], "id": "7"}).encode()
+    found = large.cut(text)
+    assert found is not None
+    assert len(found.rest) < 200
+    [array] = found.arrays.values()
+    assert json.loads(bytes(array)) == list(range(3000))
+
+
+_X: Final = '"name":"x","shape":[2],"datatype":"FP32"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"inputs":[{%s,"data":[1,2]}]}',
+        '{"inputs":[{"data" :\n[ [1],[2] ] , %s}]}',
+        '{"inputs":[{%s,"data":[1,2]},{%s,"data":[3,4]}]}',
+        '{"inputs":[{%s,"data":[1,2],"data":[3,4]}]}',
+        '{"inputs":[{%s,"data":[1,2],"data":["a"]}]}',
+        '{"inputs":[{%s,"data":[1,2]}],"other":{"data":[3,4]}}',
+        '{"inputs":[{%s,"data":[1,2]}],"other":{"data":[3,04]}}',
+        '{"inputs":[{%s,"data":[1,2]}],"data":[1]}',
+        '{"inputs":[{%s,"data":[1,2],"parameters":{"data":[1]}}]}',
+        '{"inputs":[{%s,"data":[1,2],"parameters":{"a\\"data":[1,2]}}]}',
+        '{"inputs":[{%s,"data":[1,2],"parameters":{"a":"\\"data\\":[1,2"}}]}',
+        '{"inputs":[{%s,"data":{"cut":0}},{%s,"data":[1,2]}]}',
+        '{"inputs":[{%s,"data":[1,2]},{%s,"data":{"cut":0}}]}',
+        '{"inputs":[{%s,"data":[1,2]},{%s,"other":{"cut":0}}]}',
+        '{"inputs":[{%s,"data":[1,2]],"id":"7"}]}',
+        '{"inputs":[{%s,"data":[1],[2]}]}',
+        '{"inputs":[{%s,"data":[1,2],}]}',
+        '{"inputs":[{%s,"data":[1,2] 3}]}',
+        '{"inputs":[{%s,"data":[1,2',
+        '{"inputs":[{%s,"data":[1,2]',
+        '{"inputs":[{%s,"data":[1,2,"a"]}]}',
+        '{"inputs":[{%s,"data":[1,{}]}]}',
+        '{"inputs":[{%s,"data":[1,null]}]}',
+        '{"inputs":[{%s,"data":[1,1e999]}]}',
+        '{"inputs":[{%s,"data":[1,1e99]}]}',
+        '{"inputs":[{%s,"data":[1,01]}]}',
+        '{"inputs":[{%s,"data":1}]}',
+        '{"inputs":[{%s,"data":[1,2,3]}]}',
+        '{"inputs":[{%s,"d\\u0061ta":[1,2]}]}',
+        '"data":[1,2]',
+        "[1,2]",
+    ],
+)
+def test_a_text_with_pitfalls_reads_the_same_in_both_ways(text: str) -> None:
+    for datatype in ("FP32", "FP16", "BF16", "INT8", "UINT64", "BOOL", "BYTES", "FP8"):
+        body = text.replace("%s", _X.replace("FP32", datatype)).encode()
+        for missing in (False, True):
+            assert repr(outcome(body, 0, missing=missing)) == repr(outcome(body, 1 << 60, missing=missing))
+
+
 def documents() -> st.SearchStrategy[Any]:
     scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False), st.text())
     values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=8)
@@ -224,27 +299,20 @@ def documents() -> st.SearchStrategy[Any]:
 
 @settings(deadline=None)  # the machine may be busy
 @given(documents())
-def test_both_parsers_agree_on_every_document(document: Any) -> None:
-    """simdjson may only ever be faster, never of another opinion."""
+def test_both_ways_agree_on_every_document(document: Any) -> None:
+    body = json.dumps(document).encode()
+    assert outcome(body, 0) == outcome(body, 1 << 60)
 
-    def outcome(worthwhile: int) -> Any:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(large, "WORTHWHILE", worthwhile)
-            try:
-                request, encoding = read(document)
-            except InvalidRequest:
-                return "invalid"
-        return [
-            (
-                item.name,
-                item.datatype,
-                item.shape,
-                item.values if isinstance(item.values, list) else item.values.tolist(),
-            )
-            for item in request.inputs
-        ], encoding
 
-    assert outcome(0) == outcome(1 << 60)
+@settings(deadline=None)
+@given(documents(), st.data())
+def test_both_ways_agree_on_every_text(document: Any, data: st.DataObject) -> None:
+    changed = bytearray(json.dumps(document).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(changed)))
+        piece = data.draw(st.sampled_from([b"", b'"', b"]", b"[", b"}", b"{", b",", b"1", b"0", b'"data":[1]', b"\\"]))
+        changed[at : at + data.draw(st.integers(0, 2))] = piece
+    assert outcome(bytes(changed), 0) == outcome(bytes(changed), 1 << 60)
 
 
 # Headers that are not parsed again.

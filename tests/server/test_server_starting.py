@@ -197,7 +197,7 @@ def test_nothing_heavy_is_imported_before_the_port_is_open() -> None:
     code = "import sys, skerry.server.serving; print(' '.join(sys.modules))"
     modules = set(run_to_end(sys.executable, "-c", code).stdout.split())
     assert "uvloop" not in modules
-    assert not modules & {"numpy", "openvino", "cv2", "orjson", "simdjson"}
+    assert not modules & {"numpy", "openvino", "cv2", "orjson"}
 
 
 def test_the_engine_calls_nobody() -> None:

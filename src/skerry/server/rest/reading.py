@@ -1,12 +1,12 @@
 """The body of an inference request: JSON, JSON with binary tensors behind it, or a picture by itself.
 
-Small JSON is parsed with msgspec, which checks types while it reads. Tensors of numbers in large JSON go from text to
-an array by simdjson (`rest/large.py`). Both know the same types: an integer has no `.0`, a boolean is no number.
+JSON is parsed with msgspec, which checks types while it reads. Before that, the numbers of large JSON are cut out of it
+(`rest/large.py`) and go from text to an array by themselves. Both know the same types: an integer has no `.0`, a
+boolean is no number; and only msgspec refuses: what is not right about a cut text is read again as a whole.
 Binary tensors are not copied: their values are views on the body.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -14,6 +14,7 @@ import numpy as np
 
 from skerry.server.bfloat16 import BF16
 from skerry.server.errors import InvalidRequest
+from skerry.server.json_numbers import WIDE, Kind, flattened, read
 from skerry.server.rest import large
 from skerry.server.tensors import (
     BYTES,
@@ -27,9 +28,17 @@ from skerry.server.tensors import (
 )
 
 _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
-_MOST_NESTED: Final = 100
 _MOST_DIGITS: Final = 18
 _FLOATS: Final = frozenset({"FP16", BF16, "FP32", "FP64"})
+# FP16 is made of FP64, because two roundings could differ from one; BF16 is rounded from FP32 everywhere.
+_KINDS: Final[dict[str, Kind]] = {
+    **dict.fromkeys(("INT8", "INT16", "INT32", "INT64"), "i"),
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32", "UINT64"), "u"),
+    "FP16": "d",
+    BF16: "f",
+    "FP32": "f",
+    "FP64": "d",
+}
 
 Parameters: TypeAlias = dict[str, str | bool | int | float]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -106,11 +115,8 @@ def read_request(
     `missing` is whether the model knows missing values: then `null` is one, a NaN. For others it is a mistake.
     """
     size = len(body) if header_length is None else _header_size(header_length, len(body))
-    arrays = None
-    if size >= large.WORTHWHILE and (parts := large.parse(body[:size])) is not None:
-        parsed, arrays = _convert(parts.rest), parts.data
-    else:
-        parsed = _decode(body if header_length is None else memoryview(body)[:size])
+    json = body[:size]
+    parsed, arrays = _large(json) or (_decode(json), None)
     tail = _Tail(memoryview(body)[size:], extended=header_length is not None)
     inputs = [
         Tensor(
@@ -148,7 +154,7 @@ def _header_size(text: bytes, available: int) -> int:
     return size
 
 
-def _decode(json: bytes | memoryview) -> Body:
+def _decode(json: bytes) -> Body:
     try:
         return _decode_body(json)
     except msgspec.ValidationError as why:
@@ -157,11 +163,38 @@ def _decode(json: bytes | memoryview) -> Body:
         raise InvalidRequest(f"The file is not valid json - {why}") from None
 
 
-def _convert(rest: Any) -> Body:
+def _large(json: bytes) -> tuple[Body, list[Array | None]] | None:
+    """Parse a large request, its arrays of numbers apart; None where the general way is faster or has to decide."""
+    if len(json) < large.WORTHWHILE or (cut := large.cut(json)) is None:
+        return None
     try:
-        return msgspec.convert(rest, Body)
-    except msgspec.ValidationError as why:
-        raise _structure_error(why) from None
+        parsed = _decode_body(cut.rest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    arrays: list[Array | None] = []
+    for item in parsed.inputs:
+        text = None if item.data is msgspec.UNSET else cut.arrays.pop(bytes(item.data), None)
+        array = None if text is None else _numbers(text, item.datatype)
+        if text is not None and array is None:
+            return None
+        arrays.append(array)
+    return None if cut.arrays else (parsed, arrays)
+
+
+def _numbers(text: memoryview, datatype: str) -> Array | None:
+    """Values from the text of an array; None if they are no such numbers."""
+    kind = _KINDS.get(datatype)
+    if kind is None or (found := read(text, kind)) is None:
+        return None
+    values, dtype = np.frombuffer(found, WIDE[kind]), DTYPES[datatype]
+    if datatype == BF16:
+        return array_of(values, BF16)
+    if kind in "iu" and values.size and values.dtype != dtype:
+        bounds = np.iinfo(dtype)
+        if values.min() < bounds.min or values.max() > bounds.max:
+            return None
+    with np.errstate(over="ignore"):  # beyond FP16 is infinity, as everywhere
+        return values.astype(dtype, copy=False)
 
 
 def _structure_error(why: msgspec.ValidationError) -> InvalidRequest:
@@ -213,7 +246,7 @@ class _Tail:
             raise InvalidRequest(f"{len(self._data)} bytes follow the last tensor; check binary_data_size and shapes")
 
 
-def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool, missing: bool) -> Array | list[bytes]:
+def _values(item: Input, array: Array | None, tail: _Tail, *, last: bool, missing: bool) -> Array | list[bytes]:
     if item.datatype not in _DECODERS:
         raise InvalidRequest(
             f"Could not parse input content. Unsupported data precision detected - {item.datatype};"
@@ -227,7 +260,7 @@ def _values(item: Input, array: large.Numbers | None, tail: _Tail, *, last: bool
         raise InvalidRequest(
             f"Request contains values both in binary data and in content value - input name: {item.name}"
         )
-    values = _listed(item, missing=missing) if array is None else _numbers(item, array, missing=missing)
+    values = _listed(item, missing=missing) if array is None else array
     if len(values) != count:
         raise InvalidRequest(
             "Invalid number of values in tensor proto container"
@@ -279,37 +312,8 @@ def _listed(item: Input, *, missing: bool) -> Array | list[bytes]:
 
 def _converted(data: Any, datatype: str, *, missing: bool) -> list[Any]:
     """Nested values in one list, a missing one as NaN."""
-    values = list(_flat(data, 0))
+    values = list(flattened(data))
     if missing and datatype in _FLOATS:
         values = [math.nan if value is None else value for value in values]
     converted: list[Any] = msgspec.convert(values, _LISTS[datatype])
     return converted
-
-
-def _flat(value: Any, depth: int) -> Iterator[Any]:
-    if not isinstance(value, list):
-        yield value
-    elif depth > _MOST_NESTED:
-        raise RecursionError("the data are nested too deeply")
-    else:
-        for element in value:
-            yield from _flat(element, depth + 1)
-
-
-def _numbers(item: Input, array: large.Numbers, *, missing: bool) -> Array | list[bytes]:
-    """Values from simdjson."""
-    try:
-        if item.datatype in {"BOOL", BYTES}:
-            values = _converted(array.as_list(), item.datatype, missing=False)
-            return [value.encode() for value in values] if item.datatype == BYTES else np.array(values, np.bool_)
-        try:
-            if item.datatype == BF16:
-                return array_of(large.numbers(array, DTYPES["FP32"]), BF16)
-            return large.numbers(array, DTYPES[item.datatype])
-        except (TypeError, ValueError):
-            if not missing or item.datatype not in _FLOATS:
-                raise
-            with np.errstate(over="ignore"):
-                return array_of(_converted(array.as_list(), item.datatype, missing=True), item.datatype)
-    except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as why:
-        raise InvalidRequest(f"{_NDARRAY} - input {item.name}: {why}") from None

@@ -1,0 +1,3 @@
+from typing import Literal
+
+def read(text: bytes | memoryview, kind: Literal["f", "d", "i", "u"], /) -> bytearray | None: ...
