@@ -197,6 +197,23 @@ def test_what_is_no_number(token: str, read: Reader) -> None:
     for kind in KINDS:
         assert read(f"[{token}]".encode(), kind) is None
         assert read(f"[7, {token}, 7]".encode(), kind) is None
+        assert (
+            read(f"[7.5, {token}, 7.5, 7.25, 7.125]".encode(), kind) is None
+        )  # short ones are read in a way of theirs
+        assert read(f"[7.5,{token}]".encode(), kind) is None
+
+
+@readers
+@given(
+    texts=st.lists(st.from_regex(r"-?[0-9]{1,5}(\.[0-9]{0,7})?([eE]-?[0-9])?", fullmatch=True), min_size=1, max_size=9),
+    tail=st.sampled_from(["", " ", "        "]),
+)
+@settings(deadline=None, max_examples=500)
+def test_short_numbers_behind_each_other(texts: list[str], tail: str, read: Reader) -> None:
+    for sent in (texts, [each for each in texts if judged(f"[{each}]".encode(), "d") is not None]):
+        text = f"[7.5, {', '.join(sent)}{tail}]".encode() if sent else b"[7.5]"
+        for kind in ("f", "d"):
+            assert read(text, kind) == judged(text, kind)
 
 
 @readers

@@ -50,6 +50,7 @@ typedef struct {
 } Number;
 
 typedef struct {
+    bool is_short;           /* the last number was: see take_short */
     bool failed;             /* a Python exception is set */
     PyThreadState *released; /* NULL while this thread holds the GIL */
 } Reader;
@@ -285,14 +286,44 @@ static const char *take_exponent(const char *at, const char *end, int64_t *expon
     return at == begin ? NULL : at;
 }
 
-/* A number as JSON has it; NULL for anything else. */
-INLINE const char *take_number(const char *at, const char *end, Number *number)
+/* A number with a point, of eight characters or fewer and without an exponent, which the numbers of pictures and
+   measurements are: its digits are read at once, with the point taken out. How many are before and behind the point is
+   different each time and cannot be foreseen, so no branch depends on it. NULL for every other number. */
+INLINE const char *take_short(const char *at, const char *end, Number *number)
+{
+    if (!LIKELY(end - at > 8))
+        return NULL;
+    uint64_t word = load(at, end);
+    uint64_t others = (((word & UINT64_C(0x7F7F7F7F7F7F7F7F)) + UINT64_C(0x7676767676767676)) | word)
+        & UINT64_C(0x8080808080808080);
+    if (!others)
+        return NULL;
+    int point = __builtin_ctzll(others) >> 3;
+    others &= others - 1;
+    int length = others ? __builtin_ctzll(others) >> 3 : 8;
+    char behind = at[length];
+    if (at[point] != '.' || !point || length - point < 2 || (at[0] == '0' && point > 1) || (behind | 0x20) == 'e'
+        || (behind >= '0' && behind <= '9'))
+        return NULL;
+    uint64_t before = (UINT64_C(1) << (8 * point)) - 1;
+    uint64_t joined = (word & before) | (word >> 8 & ~before);
+    number->digits = value_of(joined << (8 * (9 - length)));
+    number->exponent = point + 1 - length;
+    number->whole = false;
+    return at + length;
+}
+
+/* A number as JSON has it; NULL for anything else. Whether it is a short one is guessed from the one before. */
+INLINE const char *take_number(const char *at, const char *end, Number *number, bool *is_short)
 {
     *number = (Number){.negative = peek(at, end) == '-', .whole = true};
     at += number->negative;
     const char *begin = at;
+    if (*is_short && (at = take_short(begin, end, number)))
+        return at;
+    at = begin;
     if (LIKELY(end - at > 1) && at[1] == '.' && at[0] >= '0' && at[0] <= '9') {
-        number->digits = (uint64_t)(at[0] - '0'); /* most often, and to foresee it is faster than to count digits */
+        number->digits = (uint64_t)(at[0] - '0'); /* most long ones, and to foresee it is faster than to count digits */
         at++;
     } else {
         at = take_digits(at, end, number);
@@ -314,6 +345,7 @@ INLINE const char *take_number(const char *at, const char *end, Number *number)
         number->exponent += exponent;
         number->whole = false;
     }
+    *is_short = !number->whole && at - begin <= 8;
     return at;
 }
 
@@ -356,7 +388,7 @@ INLINE bool double_of(Reader *reader, const Number *number, const char *token, c
 INLINE const char *read_number(Reader *reader, const char *token, const char *text_end, char kind, char **out)
 {
     Number number;
-    const char *end = take_number(token, text_end, &number);
+    const char *end = take_number(token, text_end, &number, &reader->is_short);
     if (!end)
         return NULL;
     if (kind == 'i' || kind == 'u') {
