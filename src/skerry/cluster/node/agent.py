@@ -102,6 +102,7 @@ class NodeAgent:
         self._workers: dict[str, PodWorker] = {}
         self._done: set[str] = set()  # finished with, and still seen until the API has removed them
         self._changes: asyncio.Queue[Change[Pod]] = asyncio.Queue()
+        self._begun = asyncio.Event()
         self._stopping = False
         self._claim_data = ClaimData(client, self._claims, self._directories)
         self._cgroups = Cgroups([])  # until the machine has been looked at
@@ -129,10 +130,17 @@ class NodeAgent:
             group.create_task(self._claim_data.run())
             group.create_task(self.usage.run(self._config.settings.usage_seconds))
             self._begin_all(group, context, records)
+            self._begun.set()
             holders = frozenset(self._workers)
             group.create_task(self._images.release_all_but(holders))
             while True:
                 self._changed(group, context, await self._changes.get())
+
+    async def looked(self) -> None:
+        """Return once every pod that was here at the start has the status that its processes give it."""
+        await self._begun.wait()
+        for worker in list(self._workers.values()):
+            await worker.looked.wait()
 
     async def stop_all(self) -> None:
         """End all containers, gracefully, for the end of the platform; their pods stay in the API."""
