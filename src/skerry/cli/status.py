@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import click
 
-from skerry.cli.api import Api, kind_named, path_of
+from skerry.cli.api import Api
 from skerry.cli.objects import output_option
+from skerry.cli.resources import path_of, resource_named
 from skerry.cli.status_models import model_status, ready_of
 from skerry.cli.status_text import labelled, lines
 from skerry.cli.store_status import store_facts, store_lines
@@ -94,7 +95,7 @@ def _ask(seen: dict[str, Any], facts: DaemonFacts) -> None:
     """Fill in what the API knows."""
     api = Api(Path(facts.kubeconfig), timeout=_PATIENCE)
     nodes, models, deployments, routes = (
-        api.request("GET", path_of(kind_named(kind), None))["items"]
+        api.request("GET", path_of(resource_named(kind), None))["items"]
         for kind in ("nodes", "isvc", "deployments", "routes")
     )
     seen["nodes"] = [_node(item) for item in nodes]
