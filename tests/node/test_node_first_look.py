@@ -56,7 +56,8 @@ async def test_a_pod_of_a_restored_database_is_not_ready(tmp_path: Path, client:
     async with running(here, client, Shelf()) as second:
         seen = await looked(second, client, "restored")
         assert (seen["Ready"], seen["ContainersReady"]) == ("False", "False")
-    assert await stop_leftovers(elsewhere / "state", elsewhere / "run", elsewhere / "log", 2.0) == 1
+    # What the other machine ran; it may have ended with its namesake, whose control group has the same name here.
+    await stop_leftovers(elsewhere / "state", elsewhere / "run", elsewhere / "log", 2.0)
 
 
 async def test_a_pod_that_still_runs_stays_ready_all_the_time(tmp_path: Path, client: AsyncClient) -> None:

@@ -168,9 +168,10 @@ class Registry:
         """Call `listener` whenever kinds have come, changed or gone."""
         self._listeners.append(listener)
 
-    def copy(self) -> "Registry":
-        """Return a registry of the built-in kinds alone, which others may be added to."""
-        return Registry(self._built_in)
+    def copy(self, *instead: Kind) -> "Registry":
+        """Return a registry of the built-in kinds alone, some in another form, which others may be added to."""
+        changed = {(kind.api_version, kind.kind): kind for kind in instead}
+        return Registry(changed.get((kind.api_version, kind.kind), kind) for kind in self._built_in)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds)

@@ -21,6 +21,7 @@ from lightkube.config.models import Cluster, Context, User
 
 from skerry import manifests, operator
 from skerry.api import crd
+from skerry.api.coordination import NODE_LEASES
 from skerry.api.crd import native
 from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Registry
@@ -147,6 +148,7 @@ class Platform:
             node=seams.streams,
             keys=keys.load(pki.token_keys, self._clock.now()),
             usage=seams.usage,
+            heartbeat=seams.heartbeat,
         )
         return ApiServer(parts)
 
@@ -223,7 +225,7 @@ class Platform:
         """Make what a cluster has from the beginning; whatever is there already stays as it is."""
         async with _http(transport) as http:
             await bootstrap.ensure(http)
-            for name in ("default", "kube-system"):
+            for name in ("default", "kube-system", NODE_LEASES):
                 await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
             for definition in native.definitions(REGISTRY):
                 await http.post(f"/apis/{crd.GROUP}/{crd.VERSION}/{crd.PLURAL}", json=definition)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from skerry.api.coordination import Heartbeat, lease_kind, no_heartbeat
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.access.accounts import Accounts
 from skerry.cluster.apiserver.access.authentication import Authenticator
@@ -70,6 +71,7 @@ class ApiServerParts:
     node: NodeStreams = field(default_factory=LateNode)
     keys: SigningKeys = field(default_factory=SigningKeys.temporary)
     usage: Usage = field(default_factory=NoUsage)
+    heartbeat: Heartbeat = no_heartbeat
     limits: Limits = field(default_factory=Limits)
 
 
@@ -78,7 +80,7 @@ class ApiServer:
 
     def __init__(self, parts: ApiServerParts) -> None:
         now, turns = parts.clock.now, Turns()
-        self.registry = parts.registry.copy()
+        self.registry = parts.registry.copy(lease_kind(parts.heartbeat))
         self._definitions = Definitions(parts.store, self.registry, now)
         accounts = Accounts(parts.store, parts.keys, now)
         authenticator = Authenticator(parts.tokens, accounts, now)

@@ -20,6 +20,7 @@ from lightkube import AsyncClient
 from lightkube.models.core_v1 import Container as ContainerModel
 from lightkube.models.core_v1 import PodSpec
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Node, PersistentVolumeClaim, Pod, Secret
 
 from skerry.cluster.node import hardening, node_object
@@ -32,6 +33,7 @@ from skerry.cluster.node.context import NodeContext
 from skerry.cluster.node.layout import Directories, PodRecord
 from skerry.cluster.node.logs import LogOptions, LogReader
 from skerry.cluster.node.native import NativeTable
+from skerry.cluster.node.node_lease import NodeLease
 from skerry.cluster.node.node_object import NodeObject
 from skerry.cluster.node.pod_streams import PodStreams
 from skerry.cluster.node.pod_users import PodUsers
@@ -98,6 +100,7 @@ class NodeAgent:
         self._nodes = caches.of(Node)
         self._claims = caches.of(PersistentVolumeClaim)
         self._caches = (caches.of(ConfigMap), caches.of(Secret), self._pods, self._nodes, self._claims)
+        self.lease = NodeLease(client, clock, config.name, self._nodes, caches.of(Lease))
         self._report = Reporter(Recorder(client, clock, "kubelet", config.name))
         self._workers: dict[str, PodWorker] = {}
         self._done: set[str] = set()  # finished with, and still seen until the API has removed them
@@ -126,6 +129,7 @@ class NodeAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report.run())
             group.create_task(node.run())
+            group.create_task(self.lease.run())
             group.create_task(self._renew_tokens())
             group.create_task(self._claim_data.run())
             group.create_task(self.usage.run(self._config.settings.usage_seconds))
