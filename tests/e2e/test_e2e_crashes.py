@@ -202,8 +202,11 @@ def test_after_a_power_cut_nothing_is_ready_before_it_runs_again(platform: Platf
     assert waited.returncode == 0
     before = pod(platform)["status"]["containerStatuses"][0]["containerID"]
     cut_the_power(platform)
+    log = platform.home / "log" / "daemon.log"
+    written = log.stat().st_size
     with FirstAnswers(platform, free_port()) as first:
         assert platform.up(f"apiServer.port={first.port}").returncode == 0
+    assert b"watch broke" not in log.read_bytes()[written:], "what looked first has left the others in peace"
     # In the order in which they were asked for: a model that is ready has a pod that is.
     services, deployments, pods = first.answers
     container = pods[0]["status"]["containerStatuses"][0]

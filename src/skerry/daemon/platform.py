@@ -190,8 +190,8 @@ class Platform:
             ready(facts)
 
     async def _first_sight(self, rooms: "_Rooms") -> None:
-        async with _http(rooms.transport) as http:
-            await FirstSight(http, rooms.node.looked, self._clock).wait()
+        # Not closed: that would end every request that goes through the transport, the controllers' watches too.
+        await FirstSight(_http(rooms.transport), rooms.node.looked, self._clock).wait()
 
     def _node(self, client: AsyncClient, caches: Caches, seams: NodeSeams, api_port: int) -> NodeAgent:
         registries = RegistrySettings(
