@@ -43,6 +43,7 @@ def test_the_tree_of_small_documents(discovery: Discovery) -> None:
         "batch",
         "autoscaling",
         "events.k8s.io",
+        "coordination.k8s.io",
         "discovery.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",

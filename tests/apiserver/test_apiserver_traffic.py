@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from skerry.api.kinds import REGISTRY
 from skerry.cluster.apiserver import reading, traffic
 from skerry.cluster.apiserver.app import ApiServer, ApiServerParts
 from skerry.cluster.apiserver.auth import Tokens, token_hash
+from skerry.cluster.apiserver.podstreams import LateNode
 from skerry.cluster.apiserver.traffic import Limits
 from skerry.cluster.store import Key, Store
 from skerry.kit.clock import SystemClock
@@ -35,7 +37,9 @@ def limited(store: Store) -> ApiServer:
 class Exchange:
     """One request whose body arrives, and whose answer is taken, when the test says so."""
 
-    def __init__(self, app: ApiServer, method: str, path: str, query: str = "", token: str = "secret") -> None:
+    def __init__(
+        self, app: ApiServer, method: str, path: str, query: str = "", token: str = "secret", **more: Any
+    ) -> None:
         self.scope: Message = {
             "type": "http",
             "method": method,
@@ -43,6 +47,7 @@ class Exchange:
             "query_string": query.encode(),
             "headers": [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")],
             "client": ("127.0.0.1", 1),
+            **more,
         }
         self.code = 0
         self.headers: dict[bytes, bytes] = {}
@@ -67,7 +72,10 @@ class Exchange:
 
     async def _send(self, message: Message) -> None:
         await self.takes.wait()
-        if message["type"] == "http.response.start":
+        if message["type"] == "websocket.accept":
+            self.code = 101
+            self.begun.set()
+        if message["type"].endswith("http.response.start"):
             self.code, self.headers = message["status"], dict(message["headers"])
             self.begun.set()
         self.body += message.get("body", b"")
@@ -149,6 +157,74 @@ async def test_watches_are_bounded_for_one_client_and_for_all(limited: ApiServer
     assert again.code == 200
     again.leave()
     await again.task
+
+
+class Node:
+    """Takes connections to every port of every pod, and says nothing."""
+
+    def __init__(self) -> None:
+        self.ends: list[socket.socket] = []
+
+    async def dial(self, _pod: Any, _port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        near, far = socket.socketpair()
+        self.ends.append(far)
+        return await asyncio.open_connection(sock=near)
+
+
+async def conversation(app: ApiServer, token: str = "secret") -> Exchange:
+    """Ask for a WebSocket to a port of a pod; returns when it is open or refused."""
+    where = "/api/v1/namespaces/a/pods/p/portforward"
+    kind = {"type": "websocket", "subprotocols": ["v4.channel.k8s.io"]}
+    made = Exchange(app, "GET", where, "ports=80", token, **kind)
+    made.scope.pop("method")
+    made._incoming.put_nowait({"type": "websocket.connect"})
+    async with asyncio.timeout(5):
+        await made.begun.wait()
+    return made
+
+
+async def leave(*conversations: Exchange) -> None:
+    for one in conversations:
+        one._incoming.put_nowait({"type": "websocket.disconnect"})
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(one.task for one in conversations))
+
+
+async def open_conversations(app: ApiServer) -> str:
+    async with remote(app, "identity", "127.0.0.1") as client:
+        text = (await client.get("/metrics")).text
+    name = "apiserver_longrunning_requests{"
+    lines = [line for line in text.splitlines() if line.startswith(name) and 'subresource="portforward"' in line]
+    return lines[0].rpartition(" ")[2]
+
+
+async def test_conversations_are_bounded_together_with_watches(store: Store, http: httpx2.AsyncClient) -> None:
+    limits, node, end = Limits(watches=3, watches_of_one=2), LateNode(), Node()
+    node.node = end  # type: ignore[assignment]
+    users = {token_hash("secret"): "admin", token_hash("other"): "admin"}
+    app = ApiServer(ApiServerParts(store, REGISTRY, SystemClock(), Tokens(users), no_logs, node=node, limits=limits))
+    running = {"phase": "Running", "podIP": "127.0.0.1"}
+    pod = {"metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": "n"}, "status": running}
+    await store.create(Key("/pods", "a", "p"), pod)
+    watch = Exchange(app, "GET", MAPS, "watch=1")
+    watch.give(b"")
+    await watch.begun.wait()
+    first = await conversation(app)
+    assert first.code == 101
+    refused = await conversation(app)
+    assert (refused.code, (await refused.status())["reason"]) == (429, "TooManyRequests")
+    second = await conversation(app, "other")
+    assert (second.code, (await conversation(app, "other")).code) == (101, 429)
+    assert await open_conversations(app) == "2"
+    await leave(first)
+    third = await conversation(app)
+    assert third.code == 101, "the place is free again"
+    await leave(second, third)
+    assert await open_conversations(app) == "0"
+    watch.leave()
+    await watch.task
+    for each in end.ends:
+        each.close()
 
 
 async def test_a_body_that_drips_is_not_waited_for(app: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
 """kill -9 of the daemon, of the gateway, of a model: requests go on, pods keep their pids, everything comes back."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -190,6 +194,99 @@ def test_a_lost_run_directory_is_made_again(platform: Platform) -> None:
     assert platform.up().returncode == 0
     waited = platform.kubectl("wait", "-n", "ai-demo", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
     assert waited.returncode == 0, platform.skerry("describe", "isvc", "-n", "ai-demo", "ovms-resnet50").stdout
+
+
+def test_after_a_power_cut_nothing_is_ready_before_it_runs_again(platform: Platform) -> None:
+    """Every process ends at once, and the database still says Ready: the first answers must not."""
+    waited = platform.kubectl("wait", "-n", "ai-demo", "--for=condition=Ready", "isvc/ovms-resnet50", "--timeout=60s")
+    assert waited.returncode == 0
+    before = pod(platform)["status"]["containerStatuses"][0]["containerID"]
+    cut_the_power(platform)
+    log = platform.home / "log" / "daemon.log"
+    written = log.stat().st_size
+    with FirstAnswers(platform, free_port()) as first:
+        assert platform.up(f"apiServer.port={first.port}").returncode == 0
+    assert b"watch broke" not in log.read_bytes()[written:], "what looked first has left the others in peace"
+    # In the order in which they were asked for: a model that is ready has a pod that is.
+    services, deployments, pods = first.answers
+    container = pods[0]["status"]["containerStatuses"][0]
+    if container["containerID"] == before or not container["ready"]:
+        assert [condition(item, "Ready") for item in [*pods, *services]] == ["False", "False"]
+        assert [condition(item, "Available") for item in deployments] == ["False"]
+    waited = platform.kubectl("wait", "-n", "ai-demo", "--for=condition=Ready", "isvc/ovms-resnet50", "--timeout=60s")
+    assert waited.returncode == 0
+
+
+class FirstAnswers:
+    """A client that asks from before the platform answers; an impatient `kubectl`."""
+
+    _PATHS = (
+        "/apis/serving.kserve.io/v1beta1/namespaces/ai-demo/inferenceservices",
+        "/apis/apps/v1/namespaces/ai-demo/deployments",
+        "/api/v1/namespaces/ai-demo/pods",
+    )
+
+    def __init__(self, platform: Platform, port: int) -> None:
+        token = (platform.home / "state" / "pki" / "admin.token").read_text().strip()
+        self.port = port
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._trust = ssl.create_default_context(cafile=str(platform.home / "state" / "pki" / "ca.crt"))
+        self.answers: list[list[dict[str, Any]]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError):
+                self.answers = [self._items(path) for path in self._PATHS]
+                return
+            time.sleep(0.005)
+
+    def _items(self, path: str) -> list[dict[str, Any]]:
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", headers=self._headers)
+        with urllib.request.urlopen(request, timeout=20, context=self._trust) as answer:
+            items: list[dict[str, Any]] = json.load(answer)["items"]
+            return items
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def condition(item: dict[str, Any], kind: str) -> str:
+    conditions = item["status"].get("conditions", [])
+    return next((str(each["status"]) for each in conditions if each["type"] == kind), "")
+
+
+def cut_the_power(platform: Platform) -> None:
+    """Kill the daemon first, so that it sees nothing, then all that it has started."""
+    os.kill(platform.facts["pid"], signal.SIGKILL)
+    found = subprocess.run(["pgrep", "-f", str(platform.home)], capture_output=True, text=True, check=False)
+    own = model_processes(platform)
+    for word in {*found.stdout.split(), *own}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(word), signal.SIGKILL)
+
+
+def model_processes(platform: Platform) -> list[str]:
+    """Containers do not name their platform in their arguments; their environment does."""
+    mark = f"={platform.home}/state/node/pods".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                found.append(entry.name)
+    return found
 
 
 def test_a_closed_terminal_ends_everything(platform: Platform) -> None:

@@ -296,7 +296,7 @@ async def test_a_serving_pod_goes_on_until_requests_go_elsewhere(node: NodeUnder
     await node.until(lambda: node.ready("serves"))
     pid = node.pid("serves")
     before = asyncio.get_running_loop().time()
-    await node.delete("serves", grace=2)
+    await node.delete("serves", grace=3)  # a quarter of what is left at least, and that is told in whole seconds
     await node.until(lambda: node.pod("serves") is None)
     assert gone(pid)
     assert asyncio.get_running_loop().time() - before >= FAST.drain_seconds

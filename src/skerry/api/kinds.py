@@ -5,6 +5,7 @@ from typing import Final
 from skerry.api.apps import DEPLOYMENT, REPLICA_SET
 from skerry.api.autoscaling import AUTOSCALER_KINDS
 from skerry.api.batch import JOB
+from skerry.api.coordination import LEASE
 from skerry.api.core import CORE_KINDS
 from skerry.api.crd.kind import definition_kind
 from skerry.api.discovery import ENDPOINT_SLICE
@@ -25,6 +26,7 @@ BUILT_IN_KINDS: Final[tuple[Kind, ...]] = (
     JOB,
     *AUTOSCALER_KINDS,
     EVENTS_EVENT,
+    LEASE,
     ENDPOINT_SLICE,
     *REVIEW_KINDS,
     *RBAC_KINDS,

@@ -144,6 +144,7 @@ class Registry:
     def __init__(self, kinds: Iterable[Kind]) -> None:
         self._built_in = tuple(kinds)
         self._defined: dict[str, tuple[Kind, ...]] = {}
+        self._listeners: list[Callable[[], None]] = []
         self.revision = 0
         self._index()
 
@@ -160,10 +161,17 @@ class Registry:
         elif self._defined.pop(definition, None) is None:
             return
         self._index()
+        for listener in self._listeners:
+            listener()
 
-    def copy(self) -> "Registry":
-        """Return a registry of the built-in kinds alone, which others may be added to."""
-        return Registry(self._built_in)
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever kinds have come, changed or gone."""
+        self._listeners.append(listener)
+
+    def copy(self, *instead: Kind) -> "Registry":
+        """Return a registry of the built-in kinds alone, some in another form, which others may be added to."""
+        changed = {(kind.api_version, kind.kind): kind for kind in instead}
+        return Registry(changed.get((kind.api_version, kind.kind), kind) for kind in self._built_in)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds)

@@ -16,8 +16,6 @@ import click
 import httpx2
 import msgspec
 
-from skerry.api.kinds import REGISTRY
-from skerry.api.registry import Kind
 from skerry.daemon.paths import paths
 
 TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -128,21 +126,6 @@ def current_context(kubeconfig: Path | None = None) -> Context:
         )
     except (KeyError, TypeError) as error:
         raise click.ClickException(f"cannot use the kubeconfig {file}: {error} is missing") from error
-
-
-def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
-    """Return the URL path of an object or a collection."""
-    prefix = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
-    middle = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
-    return f"{prefix}{middle}/{kind.plural}" + (f"/{name}" if name else "")
-
-
-def kind_named(word: str) -> Kind:
-    """Find what a person typed; raises kubectl's error for an unknown kind."""
-    kind = REGISTRY.by_short_name(word)
-    if kind is None:
-        raise click.ClickException(f'the server doesn\'t have a resource type "{word}"')
-    return kind
 
 
 def _kubeconfig_file() -> Path:

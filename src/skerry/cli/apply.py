@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import click
 
-from skerry.api.registry import Kind
-from skerry.cli.api import Api, ApiFailure, path_of
-from skerry.cli.documents import kind_of, read_documents
+from skerry.cli.api import Api, ApiFailure
+from skerry.cli.documents import read_documents
 from skerry.cli.objects import namespace_option, output_option
+from skerry.cli.resources import Resource, Resources, path_of
 from skerry.cli.text import dump
 from skerry.machinery.merge import merge_patch
 
@@ -26,10 +26,11 @@ def apply(files: tuple[str, ...], namespace: str | None, dry_run: str | None, ou
     A field that an earlier apply set and this file no longer has is removed; what others set stays.
     """
     api = Api()
+    resources = Resources(api)
     failed = 0
     for item in read_documents(files):
-        kind = kind_of(item)
         try:
+            kind = resources.of(item)
             result, word = _apply(api, kind, item, namespace, dry_run)
         except click.ClickException as error:
             error.show()
@@ -38,13 +39,14 @@ def apply(files: tuple[str, ...], namespace: str | None, dry_run: str | None, ou
         if output in {"json", "yaml"}:
             click.echo(dump(result, output))
             continue
-        name = f"{kind.singular}.{kind.group}" if kind.group else kind.singular
         suffix = "" if output == "name" else f" {word}{' (server dry run)' if dry_run else ''}"
-        click.echo(f"{name}/{result['metadata']['name']}{suffix}")
+        click.echo(f"{kind.qualified}/{result['metadata']['name']}{suffix}")
     return 1 if failed else 0
 
 
-def _apply(api: Api, kind: Kind, item: dict[str, Any], namespace: str | None, dry_run: str | None) -> tuple[Any, str]:
+def _apply(
+    api: Api, kind: Resource, item: dict[str, Any], namespace: str | None, dry_run: str | None
+) -> tuple[Any, str]:
     given = item.setdefault("metadata", {}).get("namespace")
     if kind.namespaced and given and namespace and given != namespace:
         raise click.ClickException(

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import click
 
-from skerry.api.registry import Kind
-from skerry.cli.api import Api, ApiFailure, kind_named, path_of
-from skerry.cli.documents import kind_of, read_documents
+from skerry.cli.api import Api, ApiFailure
+from skerry.cli.documents import read_documents
 from skerry.cli.objects import namespace_option, wanted
+from skerry.cli.resources import Resource, Resources, path_of
 
 _POLL_SECONDS: Final = 0.2
 
@@ -48,21 +48,21 @@ def delete(
             error.show()
             failed += 1
             continue
-        of = f"{kind.singular}.{kind.group}" if kind.group else kind.singular
-        click.echo(f'{of} "{name}" deleted' + (f" from {where} namespace" if kind.namespaced else ""))
+        click.echo(f'{kind.qualified} "{name}" deleted' + (f" from {where} namespace" if kind.namespaced else ""))
     return 1 if failed else 0
 
 
 def _targets(
     api: Api, words: tuple[str, ...], files: tuple[str, ...], scope: str, *, everything: bool
-) -> list[tuple[Kind, str, str]]:
-    found: list[tuple[Kind, str, str]] = []
+) -> list[tuple[Resource, str, str]]:
+    found: list[tuple[Resource, str, str]] = []
+    resources = Resources(api)
     if files:
         for item in read_documents(files):
             meta: dict[str, Any] = item["metadata"]
-            found.append((kind_of(item), meta.get("namespace") or scope, meta["name"]))
+            found.append((resources.of(item), meta.get("namespace") or scope, meta["name"]))
     for one in wanted(words) if words else []:
-        kind = kind_named(one.kind)
+        kind = resources.named(one.kind)
         names = one.names
         if not names and not everything:
             raise click.UsageError("say which: give names, TYPE/NAME, or --all")

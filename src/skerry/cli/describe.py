@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from skerry.api.registry import Kind
-from skerry.cli.api import TABLE, Api, kind_named, path_of
+from skerry.cli.api import TABLE, Api
 from skerry.cli.objects import namespace_option, wanted
+from skerry.cli.resources import Resource, Resources, path_of, resource_named
 from skerry.cli.text import dump, print_rows
 from skerry.machinery.humanduration import human_duration
 
@@ -23,10 +23,11 @@ def describe(words: tuple[str, ...], namespace: str | None) -> int:
     For an InferenceService the pods behind it and their events are shown too, so that the reason of a failure is here.
     """
     api = Api()
+    resources = Resources(api)
     scope = namespace or api.context.namespace
     first = True
     for one in wanted(words):
-        kind = kind_named(one.kind)
+        kind = resources.named(one.kind)
         names = one.names or tuple(
             item["metadata"]["name"] for item in api.request("GET", path_of(kind, scope))["items"]
         )
@@ -38,7 +39,7 @@ def describe(words: tuple[str, ...], namespace: str | None) -> int:
     return 0
 
 
-def _describe(api: Api, kind: Kind, scope: str, name: str) -> None:
+def _describe(api: Api, kind: Resource, scope: str, name: str) -> None:
     item = api.request("GET", path_of(kind, scope, name))
     meta = item["metadata"]
     _line("Name", meta["name"])
@@ -58,13 +59,13 @@ def _describe(api: Api, kind: Kind, scope: str, name: str) -> None:
     _conditions((item.get("status") or {}).get("conditions") or [])
     subjects = [(item, kind)]
     if kind.plural == "inferenceservices":
-        subjects += [(pod, kind_named("pods")) for pod in _pods(api, scope, name)]
+        subjects += [(pod, resource_named("pods")) for pod in _pods(api, scope, name)]
     _events(api, scope, subjects)
 
 
 def _pods(api: Api, scope: str, name: str) -> list[dict[str, Any]]:
     selector = {"labelSelector": f"serving.kserve.io/inferenceservice={name}"}
-    pods = kind_named("pods")
+    pods = resource_named("pods")
     table = api.request("GET", path_of(pods, scope), accept=TABLE, params=selector)
     if table["rows"]:
         click.echo("Pods:")
@@ -84,9 +85,9 @@ def _conditions(conditions: list[dict[str, Any]]) -> None:
     print_rows(["  TYPE", "STATUS", "REASON", "MESSAGE"], rows)
 
 
-def _events(api: Api, scope: str, subjects: list[tuple[dict[str, Any], Kind]]) -> None:
+def _events(api: Api, scope: str, subjects: list[tuple[dict[str, Any], Resource]]) -> None:
     uids = {item["metadata"]["uid"] for item, _ in subjects}
-    listed = api.request("GET", path_of(kind_named("events"), scope))["items"]
+    listed = api.request("GET", path_of(resource_named("events"), scope))["items"]
     found = [event for event in listed if event["involvedObject"].get("uid") in uids]
     if not found:
         click.echo("Events:  <none>")

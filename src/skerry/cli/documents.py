@@ -7,9 +7,6 @@ from typing import Any
 
 import click
 
-from skerry.api.kinds import REGISTRY
-from skerry.api.registry import Kind
-
 _ENDINGS = {".yaml", ".yml", ".json"}
 
 
@@ -30,17 +27,6 @@ def read_documents(files: Sequence[str]) -> list[dict[str, Any]]:
     if not items:
         raise click.ClickException(f"no objects found in {', '.join(files)}")
     return items
-
-
-def kind_of(item: dict[str, Any]) -> Kind:
-    """Return the kind of an object; raises kubectl's error for one that is not served."""
-    kind = REGISTRY.by_kind(str(item.get("apiVersion")), str(item.get("kind")))
-    if kind is None:
-        raise click.ClickException(
-            f'no matches for kind "{item.get("kind")}" in version "{item.get("apiVersion")}"; '
-            "`kubectl api-resources` lists what is served"
-        )
-    return kind
 
 
 def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from skerry.cli.api import Api, kind_named, path_of
+from skerry.cli.api import Api
 from skerry.cli.objects import namespace_option, output_option, wanted
+from skerry.cli.resources import path_of, resource_named
 from skerry.cli.text import dump
 
 
@@ -30,14 +31,14 @@ def expose(
     asked = wanted(words)
     if len(asked) != 1 or len(asked[0].names) != 1:
         raise click.UsageError("want one Service: for example `skerry expose svc resnet-predictor`")
-    kind = kind_named(asked[0].kind)
+    kind = resource_named(asked[0].kind)
     if kind.plural != "services":
         raise click.ClickException(f"cannot expose a {kind.kind}: only Services can be exposed")
     api = Api()
     scope = namespace or api.context.namespace
     service = api.request("GET", path_of(kind, scope, asked[0].names[0]))
     route = _route(service, name, hostname, path, port)
-    created = api.request("POST", path_of(kind_named("routes"), scope), body=route)
+    created = api.request("POST", path_of(resource_named("routes"), scope), body=route)
     if output in {"json", "yaml"}:
         click.echo(dump(created, output))
     else:

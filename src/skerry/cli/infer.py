@@ -14,8 +14,9 @@ from typing import Any, Final
 import click
 import httpx2
 
-from skerry.cli.api import Api, ApiFailure, kind_named, path_of
+from skerry.cli.api import Api, ApiFailure
 from skerry.cli.objects import namespace_option, output_option
+from skerry.cli.resources import path_of, resource_named
 from skerry.cli.text import dump
 from skerry.daemon.lock import read_facts
 from skerry.daemon.paths import paths
@@ -93,15 +94,15 @@ def _gateway(given: str | None) -> str:
 def _host(api: Api, scope: str, model: str) -> str:
     """Return the host under which the gateway knows the model."""
     try:
-        api.request("GET", path_of(kind_named("isvc"), scope, model))
+        api.request("GET", path_of(resource_named("isvc"), scope, model))
     except ApiFailure as error:
         if error.code != 404:
             raise
-        known = api.request("GET", path_of(kind_named("isvc"), scope))["items"]
+        known = api.request("GET", path_of(resource_named("isvc"), scope))["items"]
         names = ", ".join(item["metadata"]["name"] for item in known) or "none"
         raise click.ClickException(f'there is no model "{model}" in namespace {scope}; there is: {names}') from None
     service = f"{model}-predictor"
-    for route in api.request("GET", path_of(kind_named("routes"), scope))["items"]:
+    for route in api.request("GET", path_of(resource_named("routes"), scope))["items"]:
         ingress = (route.get("status") or {}).get("ingress") or []
         if route["spec"]["to"]["name"] == service and ingress:
             return str(ingress[0]["host"])

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import click
 
-from skerry.cli.api import Api, kind_named, path_of
+from skerry.cli.api import Api
 from skerry.cli.objects import namespace_option
+from skerry.cli.resources import path_of, resource_named
 
 
 @click.command()
@@ -37,7 +38,7 @@ def logs(
         tailLines=str(tail) if tail is not None else None,
         timestamps="true" if timestamps else None,
     )
-    for chunk in api.stream(f"{path_of(kind_named('pods'), scope, pod)}/log", params):
+    for chunk in api.stream(f"{path_of(resource_named('pods'), scope, pod)}/log", params):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
     return 0
@@ -51,7 +52,7 @@ def _pod(api: Api, target: str, scope: str) -> str:
     word, slash, name = target.partition("/")
     if not slash:
         return target
-    kind = kind_named(word)
+    kind = resource_named(word)
     if kind.plural == "pods":
         return name
     selector = f"serving.kserve.io/inferenceservice={name}"
@@ -59,7 +60,7 @@ def _pod(api: Api, target: str, scope: str) -> str:
         item = api.request("GET", path_of(kind, scope, name))
         labels = ((item.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    pods = api.request("GET", path_of(kind_named("pods"), scope), params={"labelSelector": selector})["items"]
+    pods = api.request("GET", path_of(resource_named("pods"), scope), params={"labelSelector": selector})["items"]
     if not pods:
         raise click.ClickException(f"{target} has no pod; `skerry describe {target} -n {scope}` tells why")
     newest = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])

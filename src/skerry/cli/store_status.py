@@ -2,18 +2,18 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from skerry.daemon.health import read_health
+from skerry.daemon.health import Notice, read_health
 from skerry.daemon.paths import Paths
 
 _FULL: Final = 1 << 20  # less than this is free: writes are refused, or soon will be
-_SHOWN: Final = 3
 
 
-def store_facts(paths: Paths) -> dict[str, Any]:
+def store_facts(paths: Paths, notices: Sequence[Notice]) -> dict[str, Any]:
     """Collect what there is to say."""
     health = read_health(paths.health)
     free = _free(paths.store.parent)
@@ -25,23 +25,22 @@ def store_facts(paths: Paths) -> dict[str, Any]:
         "trouble": _trouble(paths, free),
         "cannotStart": health.cannot_start,
         "copies": [{"file": str(path), "time": _time(path), "bytes": _size(path)} for path in copies],
-        "notices": [{"time": one.time, "reason": one.reason, "message": one.message} for one in health.notices],
+        "notices": [{"time": one.time, "reason": one.reason, "message": one.message} for one in notices],
     }
 
 
-def store_lines(store: dict[str, Any]) -> list[str]:
-    """Say it to people."""
+def store_lines(store: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say it to people: labels and what stands behind them."""
+    lines = []
     if store["trouble"]:
-        lines = [f"Store     {store['trouble']}"]
+        lines.append(store["trouble"])
     elif store["bytes"]:
         newest = f"the newest of {store['copies'][-1]['time']}" if store["copies"] else "the first is taken soon"
-        lines = [f"Store     {store['bytes']} bytes; {len(store['copies'])} verified copies, {newest}"]
-    else:
-        lines = []
-    return [
-        *lines,
-        *(f"          {one['time']} {one['reason']}: {one['message']}" for one in store["notices"][-_SHOWN:]),
-    ]
+        lines.append(f"{store['bytes']} bytes; {len(store['copies'])} verified copies, {newest}")
+    lines += [f"{one['time']} {one['reason']}: {one['message']}" for one in store["notices"]]
+    if store["notices"]:
+        lines.append("These notices stay until you have read them: skerry status --acknowledge")
+    return [("" if index else "Store", line) for index, line in enumerate(lines)]
 
 
 def _trouble(paths: Paths, free: int | None) -> str:

@@ -1,8 +1,8 @@
 """The composition root: builds every room and runs them in one task group.
 
 Order matters in three places only, and says so: the port is bound before anything is started (a busy port must end
-`skerry up` at once), the API server answers before the controllers list from it, and the daemon's facts are written
-when a client can use what they say.
+`skerry up` at once), clients are answered when the API says nothing that was true in an earlier life only, and the
+daemon's facts are written when a client can use what they say.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from lightkube.config.models import Cluster, Context, User
 
 from skerry import manifests, operator
 from skerry.api import crd
+from skerry.api.coordination import NODE_LEASES
 from skerry.api.crd import native
 from skerry.api.kinds import REGISTRY
 from skerry.api.registry import Registry
@@ -39,6 +40,7 @@ from skerry.cluster.store import Store
 from skerry.daemon import certificates
 from skerry.daemon.certificate_renewal import Certificates
 from skerry.daemon.config import Config
+from skerry.daemon.first_sight import FirstSight
 from skerry.daemon.health import note_start
 from skerry.daemon.https import HttpsServer, PortBusy, bind
 from skerry.daemon.lock import DaemonFacts
@@ -146,6 +148,7 @@ class Platform:
             node=seams.streams,
             keys=keys.load(pki.token_keys, self._clock.now()),
             usage=seams.usage,
+            heartbeat=seams.heartbeat,
         )
         return ApiServer(parts)
 
@@ -169,21 +172,26 @@ class Platform:
 
     async def _keep_running(self, rooms: "_Rooms", ready: Callable[[DaemonFacts], None]) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(rooms.server.run())
-            await rooms.server.started()
             await self._first_objects(rooms.transport)
+            group.create_task(rooms.manager.run())  # fills its caches while the gateway starts
             await rooms.gateway.ensure()
             group.create_task(rooms.gateway.run())
-            group.create_task(rooms.manager.run())
             group.create_task(rooms.node.run())
             group.create_task(self._manifests(rooms.transport, rooms.registry))
             group.create_task(self._store_room.run(rooms.store, rooms.client))
+            await self._first_sight(rooms)
+            group.create_task(rooms.server.run())
+            await rooms.server.started()
             group.create_task(self._certificates.keep(rooms.server, lambda: self._write_kubeconfig(rooms)))
             facts = self._facts(rooms)
             self._write_kubeconfig(rooms)
             self._reserve.replace(self._paths.daemon_facts, msgspec.json.encode(facts))
             note_start(self._paths.health)
             ready(facts)
+
+    async def _first_sight(self, rooms: "_Rooms") -> None:
+        # Not closed: that would end every request that goes through the transport, the controllers' watches too.
+        await FirstSight(_http(rooms.transport), rooms.node.looked, self._clock).wait()
 
     def _node(self, client: AsyncClient, caches: Caches, seams: NodeSeams, api_port: int) -> NodeAgent:
         registries = RegistrySettings(
@@ -217,7 +225,7 @@ class Platform:
         """Make what a cluster has from the beginning; whatever is there already stays as it is."""
         async with _http(transport) as http:
             await bootstrap.ensure(http)
-            for name in ("default", "kube-system"):
+            for name in ("default", "kube-system", NODE_LEASES):
                 await http.post("/api/v1/namespaces", json={"metadata": {"name": name}})
             for definition in native.definitions(REGISTRY):
                 await http.post(f"/apis/{crd.GROUP}/{crd.VERSION}/{crd.PLURAL}", json=definition)

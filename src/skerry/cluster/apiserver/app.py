@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from skerry.api.coordination import Heartbeat, lease_kind, no_heartbeat
 from skerry.api.registry import Registry
 from skerry.cluster.apiserver.access.accounts import Accounts
 from skerry.cluster.apiserver.access.authentication import Authenticator
@@ -70,6 +71,7 @@ class ApiServerParts:
     node: NodeStreams = field(default_factory=LateNode)
     keys: SigningKeys = field(default_factory=SigningKeys.temporary)
     usage: Usage = field(default_factory=NoUsage)
+    heartbeat: Heartbeat = no_heartbeat
     limits: Limits = field(default_factory=Limits)
 
 
@@ -78,7 +80,7 @@ class ApiServer:
 
     def __init__(self, parts: ApiServerParts) -> None:
         now, turns = parts.clock.now, Turns()
-        self.registry = parts.registry.copy()
+        self.registry = parts.registry.copy(lease_kind(parts.heartbeat))
         self._definitions = Definitions(parts.store, self.registry, now)
         accounts = Accounts(parts.store, parts.keys, now)
         authenticator = Authenticator(parts.tokens, accounts, now)
@@ -87,10 +89,10 @@ class ApiServer:
         self.health = Health()
         self.health.add("etcd", parts.store.problem, live=True)
         metrics = ApiMetrics(parts.store, self.registry)
-        self._traffic = Traffic(self._serve, self.registry, metrics, parts.limits)
+        self._traffic = Traffic(self._serve, self._converse, self.registry, metrics, parts.limits)
         self._documents = Documents(self.registry, self.health, metrics.reply)
         self._reader = Reader(parts.store, now)
-        self._watches = WatchHandler(parts.store, now, metrics.watch_events)
+        self._watches = WatchHandler(parts.store, self.registry, now, metrics.watch_events)
         hooks: Sequence[Hook] = (
             *parts.hooks,
             self._definitions.hook,
@@ -115,12 +117,15 @@ class ApiServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # Loaded when the first client streams.
-            from skerry.cluster.apiserver.streams.handshake import conclude
-
-            await conclude(await self._answer(scope, _no_body), scope, receive, send)
+            await self._traffic.websocket(scope, receive, send)
         elif scope["type"] == "http":
             await self._traffic(scope, receive, send)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send, refusal: Reply | None = None) -> None:
+        # Loaded when the first client streams.
+        from skerry.cluster.apiserver.streams.handshake import conclude
+
+        await conclude(refusal or await self._answer(scope, _no_body), scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = await self._answer(scope, receive)
@@ -168,7 +173,7 @@ class ApiServer:
         for needed in verbs_needed(target, verb):
             self._gate.authorize(request.user, needed, target, request.query)
         reply = await self._done(request, target, verb)
-        if target.kind.deprecated and isinstance(reply, Reply):
+        if target.kind.deprecated and isinstance(reply, Reply | Stream):
             return with_warnings(reply, [target.kind.deprecated])
         return reply
 
@@ -232,7 +237,8 @@ async def _send_reply(reply: Reply, send: Send, *, head: bool) -> None:
 
 async def _send_stream(stream: Stream, receive: Receive, send: Send, *, head: bool) -> None:
     """Send chunks as they come; stop when the client leaves. A failure breaks the stream off, so that it shows."""
-    headers = [(b"content-type", stream.media_type.encode()), (b"cache-control", b"no-cache, private")]
+    fields = {"content-type": stream.media_type, "cache-control": "no-cache, private", **stream.headers}
+    headers = [(key.encode(), value.encode("latin-1")) for key, value in fields.items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     # An empty chunk makes the server write the head now: a watch may wait long for its first event.
     await send({"type": "http.response.body", "body": b"", "more_body": not head})

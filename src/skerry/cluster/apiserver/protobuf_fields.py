@@ -23,6 +23,7 @@ from skerry.cluster.apiserver.protobuf_tables import (
     apps,
     autoscaling,
     batch,
+    coordination,
     core,
     discovery,
     events,
@@ -41,6 +42,7 @@ _TABLES: Final[Mapping[str, str]] = {
     **apps.MESSAGES,
     **batch.MESSAGES,
     **autoscaling.MESSAGES,
+    **coordination.MESSAGES,
     **discovery.MESSAGES,
     **events.MESSAGES,
     **access.MESSAGES,
@@ -72,6 +74,7 @@ KINDS: Final[Mapping[tuple[str, str], str]] = {
     ("autoscaling/v2", "HorizontalPodAutoscaler"): "HorizontalPodAutoscaler",
     ("batch/v1", "Job"): "Job",
     ("policy/v1", "Eviction"): "Eviction",
+    ("coordination.k8s.io/v1", "Lease"): "Lease",
     ("discovery.k8s.io/v1", "EndpointSlice"): "EndpointSlice",
     ("events.k8s.io/v1", "Event"): "events.Event",
     **{

@@ -1,8 +1,8 @@
 """What goes back: a whole body, a stream of chunks, or a connection that goes on as something else."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ class Stream:
 
     chunks: AsyncIterator[bytes]
     media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,16 @@ def text_reply(text: str, code: int = 200) -> Reply:
     return Reply(code, text.encode(), "text/plain; charset=utf-8")
 
 
-def with_warnings(reply: Reply, warnings: list[str]) -> Reply:
+Whole = TypeVar("Whole", bound=Reply | Stream)
+
+
+def with_warnings(reply: Whole, warnings: list[str]) -> Whole:
     """Add `Warning: 299` headers, which kubectl prints; several are joined into one header as RFC 9110 allows."""
     if not warnings:
         return reply
     quoted = [f'299 - "{_quoted(text)}"' for text in warnings]
     before = [reply.headers["warning"]] if "warning" in reply.headers else []
-    return Reply(reply.code, reply.body, reply.media_type, {**reply.headers, "warning": ", ".join([*before, *quoted])})
+    return replace(reply, headers={**reply.headers, "warning": ", ".join([*before, *quoted])})
 
 
 def _quoted(text: str) -> str:

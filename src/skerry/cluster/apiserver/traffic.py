@@ -2,18 +2,19 @@
 
 Wraps the application. What is too much is refused at once with 429 and Retry-After, which clients of Kubernetes obey.
 A request that is not done in time (60 seconds, or less with `?timeout=`) is answered with 504; when its answer has
-begun, the connection breaks, so that a half is not taken for a whole. Watches and streams last as long as they want,
-and are counted apart. Health checks are always answered; parts of this process are not limited, they limit themselves.
+begun, the connection breaks, so that a half is not taken for a whole. Watches, logs and WebSockets last as long as
+they want, and are counted apart. Health checks are always answered; parts of this process limit themselves.
 
 Facts: k8s.io/apiserver `pkg/server/filters` (max in flight, timeout), `pkg/endpoints/filters` (request deadline).
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from skerry.api.registry import Registry
@@ -29,6 +30,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[Message, Receive, Send], Awaitable[None]]
 
+
+class Converse(Protocol):
+    """Serves a WebSocket, or refuses it with an answer."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send, refusal: Reply | None = None, /) -> None: ...
+
+
 _SECONDS: Final = 60.0
 _COMPRESSED: Final = frozenset({"GET", "LIST"})
 _HEALTH: Final = ("/healthz", "/livez", "/readyz")
@@ -43,15 +51,18 @@ class Limits:
     reads: int = 400
     writes: int = 200
     body_bytes: int = 64 * 1024 * 1024
-    watches: int = 5000
+    watches: int = 5000  # and logs, and WebSockets
     watches_of_one: int = 4000  # with the same credentials
 
 
 class Traffic:
     """Serves requests through an application, within limits."""
 
-    def __init__(self, serve: Serve, registry: Registry, metrics: ApiMetrics, limits: Limits) -> None:
+    def __init__(
+        self, serve: Serve, converse: Converse, registry: Registry, metrics: ApiMetrics, limits: Limits
+    ) -> None:
         self._serve = serve
+        self._converse = converse
         self._registry = registry
         self._metrics = metrics
         self._limits = limits
@@ -71,7 +82,7 @@ class Traffic:
 
         try:
             if is_inside(scope) and info.long_running:
-                await self._counted(info, scope, receive, noted)
+                await self._counted(info, self._serve(scope, receive, noted))
             elif is_inside(scope) or scope["path"].startswith(_HEALTH):
                 await self._serve(scope, receive, noted)
             elif info.long_running:
@@ -117,32 +128,67 @@ class Traffic:
         finally:
             self._body_bytes -= call.body_bytes
 
+    async def websocket(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve a conversation: it lasts as long as a watch, and takes the place of one."""
+        began = perf_counter()
+        info = info_of({**scope, "method": "GET"}, self._registry)
+        code = 500
+
+        async def noted(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "websocket.accept":
+                code = 101
+            elif message["type"] == "websocket.http.response.start":
+                code = message["status"]
+            await send(message)
+
+        try:
+            with self._place(scope) as free:
+                if free:
+                    await self._counted(info, self._converse(scope, receive, noted))
+                else:
+                    await self._converse(scope, receive, noted, self._refusal("watch"))
+        finally:
+            self._metrics.count(info, code, perf_counter() - began)
+
     async def _last(self, info: RequestInfo, scope: Message, receive: Receive, send: Send) -> None:
         """Serve what may last for ever."""
+        with self._place(scope) as free:
+            if free:
+                await self._counted(info, self._serve(scope, receive, send))
+            else:
+                await self._refuse("watch", send)
+
+    @contextmanager
+    def _place(self, scope: Message) -> Iterator[bool]:
+        """Take a place among what lasts; False when there is none left."""
         who = hash(next((value for name, value in scope["headers"] if name == b"authorization"), b""))
         watches = self._watches
         if sum(watches.values()) >= self._limits.watches or watches.get(who, 0) >= self._limits.watches_of_one:
-            await self._refuse("watch", send)
+            yield False
             return
         watches[who] = watches.get(who, 0) + 1
         try:
-            await self._counted(info, scope, receive, send)
+            yield True
         finally:
             watches[who] -= 1
             if not watches[who]:
                 del watches[who]
 
-    async def _counted(self, info: RequestInfo, scope: Message, receive: Receive, send: Send) -> None:
+    async def _counted(self, info: RequestInfo, serving: Awaitable[None]) -> None:
         long_running = self._metrics.long_running
         long_running[info] = long_running.get(info, 0) + 1
         try:
-            await self._serve(scope, receive, send)
+            await serving
         finally:
             long_running[info] -= 1
 
     async def _refuse(self, kind: str, send: Send) -> None:
+        await _send(self._refusal(kind), send, {})
+
+    def _refusal(self, kind: str) -> Reply:
         self._metrics.rejected[kind] += 1
-        await _send(error_reply(status.too_many_requests("Too many requests, please try again later.")), send, {})
+        return error_reply(status.too_many_requests("Too many requests, please try again later."))
 
     def take(self, size: int) -> None:
         """Account for a piece of a body; raises a 429 when there is too much in memory."""

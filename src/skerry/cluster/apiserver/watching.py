@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from skerry.api.registry import Kind, Object
+from skerry.api.registry import Kind, Object, Registry
 from skerry.cluster.apiserver import printing
 from skerry.cluster.apiserver.list_options import check_watch_options, resource_version
 from skerry.cluster.apiserver.reading import shown
@@ -69,12 +69,19 @@ class WatchHandler:
     """Starts watches over a store."""
 
     def __init__(
-        self, store: Store, now: Callable[[], datetime], sent: MutableMapping[tuple[str, str, str], int]
+        self,
+        store: Store,
+        registry: Registry,
+        now: Callable[[], datetime],
+        sent: MutableMapping[tuple[str, str, str], int],
     ) -> None:
         """`sent` counts events by group, version and kind."""
         self._store = store
+        self._registry = registry
         self._now = now
         self._sent = sent
+        self._open: dict[Watcher, Kind] = {}
+        registry.listen(self._end_the_gone)
 
     def watch(self, request: Request, target: Target) -> Stream:
         output = printing.output_of(request)
@@ -94,6 +101,9 @@ class WatchHandler:
         except Expired as error:
             yield _error_line(status.gone(str(error)))
             return
+        self._open[watcher] = target.kind
+        if self._is_gone(target.kind):  # while the head of the answer was sent
+            watcher.close()
         try:
             while options.present:
                 if lines := [*printer.present(page.items)]:
@@ -114,7 +124,18 @@ class WatchHandler:
         except StoreFailed as error:
             yield _error_line(status.internal(str(error)))
         finally:
+            del self._open[watcher]
             self._store.unwatch(watcher)
+
+    def _end_the_gone(self) -> None:
+        """End the watches of kinds that are served no more: nothing will ever happen to them again."""
+        for watcher, kind in self._open.items():
+            if self._is_gone(kind):
+                watcher.close()
+
+    def _is_gone(self, kind: Kind) -> bool:
+        served = self._registry.by_plural(kind.group, kind.version, kind.plural)
+        return served is None or served.kind != kind.kind
 
     async def _events(
         self, watcher: Watcher, options: WatchOptions, printer: "_Printer", seen: int

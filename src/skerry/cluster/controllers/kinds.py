@@ -10,6 +10,7 @@ from lightkube.core.resource import GlobalResource
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.batch_v1 import Job
+from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import (
     ConfigMap,
     Endpoints,
@@ -45,6 +46,7 @@ OWNED_KINDS: Final[tuple[Resource, ...]] = (
     Secret,
     ServiceAccount,
     PersistentVolumeClaim,
+    Lease,
     InferenceService,
     ServingRuntime,
     Route,

@@ -20,6 +20,7 @@ from lightkube import AsyncClient
 from lightkube.models.core_v1 import Container as ContainerModel
 from lightkube.models.core_v1 import PodSpec
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Node, PersistentVolumeClaim, Pod, Secret
 
 from skerry.cluster.node import hardening, node_object
@@ -32,6 +33,7 @@ from skerry.cluster.node.context import NodeContext
 from skerry.cluster.node.layout import Directories, PodRecord
 from skerry.cluster.node.logs import LogOptions, LogReader
 from skerry.cluster.node.native import NativeTable
+from skerry.cluster.node.node_lease import NodeLease
 from skerry.cluster.node.node_object import NodeObject
 from skerry.cluster.node.pod_streams import PodStreams
 from skerry.cluster.node.pod_users import PodUsers
@@ -98,10 +100,12 @@ class NodeAgent:
         self._nodes = caches.of(Node)
         self._claims = caches.of(PersistentVolumeClaim)
         self._caches = (caches.of(ConfigMap), caches.of(Secret), self._pods, self._nodes, self._claims)
+        self.lease = NodeLease(client, clock, config.name, self._nodes, caches.of(Lease))
         self._report = Reporter(Recorder(client, clock, "kubelet", config.name))
         self._workers: dict[str, PodWorker] = {}
         self._done: set[str] = set()  # finished with, and still seen until the API has removed them
         self._changes: asyncio.Queue[Change[Pod]] = asyncio.Queue()
+        self._begun = asyncio.Event()
         self._stopping = False
         self._claim_data = ClaimData(client, self._claims, self._directories)
         self._cgroups = Cgroups([])  # until the machine has been looked at
@@ -125,14 +129,22 @@ class NodeAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report.run())
             group.create_task(node.run())
+            group.create_task(self.lease.run())
             group.create_task(self._renew_tokens())
             group.create_task(self._claim_data.run())
             group.create_task(self.usage.run(self._config.settings.usage_seconds))
             self._begin_all(group, context, records)
+            self._begun.set()
             holders = frozenset(self._workers)
             group.create_task(self._images.release_all_but(holders))
             while True:
                 self._changed(group, context, await self._changes.get())
+
+    async def looked(self) -> None:
+        """Return once every pod that was here at the start has the status that its processes give it."""
+        await self._begun.wait()
+        for worker in list(self._workers.values()):
+            await worker.looked.wait()
 
     async def stop_all(self) -> None:
         """End all containers, gracefully, for the end of the platform; their pods stay in the API."""

@@ -57,6 +57,7 @@ class PodWorker:
         self._sources: Mapping[str, Source] = {}
         self._delays_told: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
+        self.looked = asyncio.Event()  # what the API says of the pod has been compared with what runs, once
         self._refresh = False
         self._preparing: asyncio.Task[None] | None = None
         self._finished = False
@@ -130,6 +131,7 @@ class PodWorker:
                     await self._step()
                 self._health.stop_all()
         finally:
+            self.looked.set()  # nobody shall wait for a worker that is gone
             for container in self._containers.values():
                 container.release()
 
@@ -147,6 +149,7 @@ class PodWorker:
             await self._finish()
             return
         written = await self._object.publish(self._state)
+        self.looked.set()
         if self._object.asked != asked:
             # The answer to our write told of a deletion before the watch did, which will have nothing new to tell.
             self._wake.set()
