@@ -13,8 +13,8 @@ from tests.server import harness
 from tests.server_engines import written
 
 from skerry.server.cpu import cpu_quota, usable_processors
+from skerry.server.engines import Repeating, openvino_files
 from skerry.server.engines import openvino as engine
-from skerry.server.engines import openvino_files
 from skerry.server.engines.openvino import OpenVino, OpenVinoModel, OpenVinoSlot, choose_device, compile_config
 from skerry.server.errors import LoadError
 from skerry.server.execution import WarmModel
@@ -88,6 +88,41 @@ def test_a_shape_that_comes_again_and_one_that_does_not(tmp_path: Path) -> None:
         assert isinstance(answer, np.ndarray)
         assert shape == harness.iris_answer(values).shape
         assert answer.reshape(shape) == pytest.approx(harness.iris_answer(values), abs=1e-5)
+
+
+def crossed(rows: int) -> ov.Model:
+    """Two inputs and two outputs, in another order than their names: `a` is three times `b`, `z` twice `x`."""
+    x = harness.parameter("x", (rows, 3), ov.Type.f32)
+    b = harness.parameter("b", (rows, 2), ov.Type.f32)
+    z = harness.named("z", ops.add(x, x))
+    a = harness.named("a", ops.multiply(b, ops.constant(np.float32(3))))
+    return ov.Model([ops.result(z), ops.result(a)], [x, b], "crossed")
+
+
+@pytest.mark.parametrize("rows", [1, -1], ids=["fixed", "varying"])
+def test_requests_behind_each_other_are_answered_as_each_alone(tmp_path: Path, rows: int) -> None:
+    slot = load(harness.save(crossed(rows), tmp_path / "crossed")).slot()
+    assert isinstance(slot, Repeating)
+    generator = np.random.default_rng(3)
+    for count in (1, 5, 2):
+        b, x = generator.random((count, 2), np.float32), generator.random((count, 3), np.float32)
+        found = slot.infer_each([(b.reshape(-1), (1, 2)), (x.reshape(-1), (1, 3))], count)
+        assert found is not None
+        assert [shape for _, shape in found] == [(1, 2), (1, 3)]
+        for number in range(count):
+            alone = slot.infer([(b[number], (1, 2)), (x[number], (1, 3))])
+            for (values, _), (expected, _) in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(values.reshape(count, -1)[number], expected)
+        np.testing.assert_array_equal(found[0][0], 3 * b.reshape(-1))
+        np.testing.assert_array_equal(found[1][0], 2 * x.reshape(-1))
+
+
+def test_outputs_that_vary_are_not_put_behind_each_other(tmp_path: Path) -> None:
+    x = harness.parameter("x", (-1, 3), ov.Type.f32)
+    found = harness.named("y", ops.non_zero(x))
+    slot = load(harness.save(ov.Model([ops.result(found)], [x], "where"), tmp_path / "where")).slot()
+    assert isinstance(slot, Repeating)
+    assert slot.infer_each([(np.array([1, 0, 1, 1, 1, 1], np.float32), (1, 3))], 2) is None
 
 
 def test_an_answer_belongs_to_its_caller(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ every request costs a third more than doing each for all requests of a turn.
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import msgspec
 import numpy as np
 
 from skerry.server import log
 from skerry.server.bfloat16 import BF16
-from skerry.server.engines import LoadedModel, Shape, Slot, Values
+from skerry.server.engines import LoadedModel, Repeating, Shape, Slot, Values
 from skerry.server.errors import InferenceFailed, ServingError
 from skerry.server.layouts import batch_position
 from skerry.server.tensors import DTYPES, Array, TensorSpec, element_count
@@ -178,8 +178,8 @@ def _cut(calls: Sequence[Call[Any]], counts: list[int], total: int, results: lis
     return answers
 
 
-Part: TypeAlias = tuple[int, list[tuple[Values, Shape]] | ServingError]
-"""How many requests, and what the engine returned for them together, or what was wrong with them."""
+Part: TypeAlias = tuple[int, Sequence[tuple[Values, Shape]] | ServingError]
+"""How many requests, and their outputs as `Rows`, or what was wrong with them."""
 
 
 def rows_together(slot: Slot, rows: Rows, count: int) -> list[Part]:
@@ -187,9 +187,21 @@ def rows_together(slot: Slot, rows: Rows, count: int) -> list[Part]:
     if count == 1:
         return [(1, row_alone(slot, rows, 0, 1))]
     try:
-        return [(count, slot.infer([(values, (count, *shape[1:])) for values, shape in rows]))]
+        found = slot.infer([(values, (count, *shape[1:])) for values, shape in rows])
+        return [(count, [(values, (1, *shape[1:])) for values, shape in found])]
     except Exception as why:  # noqa: BLE001 - as below
         _say_that_they_run_alone(count, why)
+    return [(1, row_alone(slot, rows, place, count)) for place in range(count)]
+
+
+def rows_apart(slot: Slot, rows: Rows, count: int) -> list[Part]:
+    """Run requests one behind the other, each for itself."""
+    if count > 1 and hasattr(slot, "infer_each"):  # which is `Repeating`; to ask the class takes 5 us
+        try:
+            if (found := cast("Repeating", slot).infer_each(rows, count)) is not None:
+                return [(count, found)]
+        except Exception as why:  # noqa: BLE001 - one of them; the others shall have their answers
+            _say_that_they_run_alone(count, why)
     return [(1, row_alone(slot, rows, place, count)) for place in range(count)]
 
 

@@ -17,7 +17,6 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -42,7 +41,7 @@ from skerry.server.batching import (
     one_of,
     outcome,
     outcomes,
-    row_alone,
+    rows_apart,
     rows_for_nothing,
     rows_of,
     rows_together,
@@ -208,36 +207,22 @@ class Execution:
     def run_rows(self, rows: Rows, since: list[float]) -> list[Part]:
         """Answer requests that `turns` collected, each waiting since then; only while `inline`."""
         assert self._loop_slot is not None
-        run = self._rows_merged if self._merges else self._rows_one_by_one
-        return run(self._loop_slot, rows, since)
-
-    def _rows_merged(self, slot: Slot, rows: Rows, since: list[float]) -> list[Part]:
         count = len(since)
         start = perf_counter()
-        parts = rows_together(slot, rows, count)
+        parts = (rows_together if self._merges else rows_apart)(self._loop_slot, rows, count)
         took = perf_counter() - start
-        waited = [start - each for each in since]
-        self._batch_sizes.observe(count)
-        self._inference_time.observe_each([took] * count)
+        if self._merges:
+            waited = [start - each for each in since]
+            self._batch_sizes.observe(count)
+            self._queue_time.observe_each(waited)
+            alone = took - self._merged_seconds
+        else:
+            took = alone = took / count
+            waited = [start + place * took - each for place, each in enumerate(since)]
         self._wait_time.observe_each(waited)
-        self._queue_time.observe_each(waited)
-        if self._dissenting or took > 2 * INLINE_SECONDS + self._merged_seconds:
-            self._judge(max(took - self._merged_seconds, 0))
-        return parts
-
-    def _rows_one_by_one(self, slot: Slot, rows: Rows, since: list[float]) -> list[Part]:
-        count = len(since)
-        parts: list[Part] = []
-        starts = [perf_counter()]
-        for place in range(count):
-            parts.append((1, row_alone(slot, rows, place, count)))
-            starts.append(perf_counter())
-        times = [after - before for before, after in pairwise(starts)]
-        self._inference_time.observe_each(times)
-        self._wait_time.observe_each([start - each for start, each in zip(starts, since, strict=False)])
-        if self._dissenting or max(times) > 2 * INLINE_SECONDS:
-            for took in times:
-                self._judge(took)
+        self._inference_time.observe_each([took] * count)
+        if self._dissenting or alone > 2 * INLINE_SECONDS:
+            self._judge(max(alone, 0))
         return parts
 
     def _enqueue(self, call: Call[Answer]) -> asyncio.Future[Answer]:
@@ -466,7 +451,7 @@ class WarmModel:
             rows = rows_within(seconds_of, rows)
             filled = rows_for_nothing(seconds_of, rows)
             self.merged_seconds = seconds_of(rows)
-        if isinstance(self.model, Paddable):
+        if filled > 1 and isinstance(self.model, Paddable):
             self._pad(self.model, filled)
         self.merging = Merging(rows, wanted.delay_seconds)
         self.merges_in_threads = wanted.rows > 1 and rows > 1
@@ -475,7 +460,7 @@ class WarmModel:
         """Keep to one shape, provided that the answers stay the same."""
         model.pad(rows)
         self.slot = self.model.slot()
-        if rows > 1 and most_rows(self.model, self.slot, 0) == 1:
+        if most_rows(self.model, self.slot, 0) == 1:
             model.pad(0)
             self.slot = self.model.slot()
 

@@ -23,6 +23,14 @@ class Slot(Protocol):
         """Run the model; inputs and outputs are in the order of its specs."""
 
 
+@runtime_checkable
+class Repeating(Protocol):
+    """A slot that runs several requests of one shape faster than one by one."""
+
+    def infer_each(self, rows: Sequence[tuple[Array, Shape]], count: int) -> list[tuple[Array, Shape]] | None:
+        """Run each by itself. Values of all are behind each other, shapes are of one; None if those of outputs vary."""
+
+
 class LoadedModel(Protocol):
     """One version of a model, ready to run."""
 

@@ -255,7 +255,36 @@ class OpenVinoSlot:
         return partial(super(ov.InferRequest, self._request).infer, {}, True, False)  # type: ignore[misc]
 
 
-class FixedSlot(OpenVinoSlot):
+class RepeatingSlot(OpenVinoSlot):
+    """One whose input tensors stay from call to call."""
+
+    _order: list[int]
+    """Where the outputs are in the model, by name."""
+
+    def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
+        """What to fill for inputs of these shapes."""
+        raise NotImplementedError
+
+    def infer_each(self, rows: Sequence[tuple[Array, Shape]], count: int) -> list[tuple[Array, Shape]] | None:
+        rooms = self._rooms_for([shape for _, shape in rows])
+        columns = [values.reshape(count, -1) for values, _ in rows]
+        shapes: list[Shape] = []
+        results: list[Array] = []
+        for number in range(count):
+            for room, column in zip(rooms, columns, strict=True):
+                room[:] = column[number]
+            found = self.run()
+            if not number:
+                shapes = [output.shape for output in found]
+                results = [np.empty((count, *output.shape), output.dtype) for output in found]
+            for result, output, shape in zip(results, found, shapes, strict=True):
+                if output.shape != shape:
+                    return None
+                result[number] = output
+        return [(results[index].reshape(-1), shapes[index]) for index in self._order]
+
+
+class FixedSlot(RepeatingSlot):
     """For a model whose tensors have one shape each: all of them are set once."""
 
     def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
@@ -270,6 +299,10 @@ class FixedSlot(OpenVinoSlot):
             tensor = ov.Tensor(request.model_outputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_output_tensor(index, tensor)
             self._results.append((_values_of(tensor), spec.fixed_shape or ()))
+        self._order = [index for _, index in outputs]
+
+    def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
+        return self._rooms
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for room, pair in zip(self._rooms, inputs, strict=True):
@@ -293,12 +326,16 @@ class _Room:
     def fill(self, values: Values, shape: Shape) -> None:
         if isinstance(values, list):
             self._fill_with_strings(values, shape)
-            return
+        else:
+            self.array(shape)[:] = values
+
+    def array(self, shape: Shape) -> Array:
+        """What to fill for numbers in this shape."""
         if shape != self._shape:
             tensor = ov.Tensor(self._kind, ov.Shape(shape))
             self._request.set_input_tensor(self._index, tensor)
             self._array, self._shape = _values_of(tensor), shape
-        self._array[:] = values
+        return self._array
 
     def _fill_with_strings(self, values: list[bytes], shape: Shape) -> None:
         tensor = ov.Tensor(self._kind, ov.Shape(shape))
@@ -307,7 +344,7 @@ class _Room:
         self._request.set_input_tensor(self._index, tensor)
 
 
-class VaryingSlot(OpenVinoSlot):
+class VaryingSlot(RepeatingSlot):
     """For a model with strings, or shapes that vary: outputs are asked for afterwards.
 
     An input whose shape is that of the request before keeps its tensor: setting another one costs several times what
@@ -318,6 +355,10 @@ class VaryingSlot(OpenVinoSlot):
         super().__init__(request)
         self._inputs = [_Room(request, index) for _, index in inputs]
         self._outputs = [(index, spec.datatype) for spec, index in outputs]
+        self._order = [index for _, index in outputs]
+
+    def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
+        return [room.array(shape) for room, shape in zip(self._inputs, shapes, strict=True)]
 
     def infer(self, inputs: Sequence[tuple[Values, Shape]]) -> list[tuple[Values, Shape]]:
         for room, (values, shape) in zip(self._inputs, inputs, strict=True):

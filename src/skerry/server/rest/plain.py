@@ -136,7 +136,7 @@ class PlainVersion:
         arrays = []
         for (values, shape), usual in zip(results, self._shapes, strict=True):
             assert not isinstance(values, list)
-            if shape != (usual if count == 1 else (count, *usual[1:])):
+            if shape != usual:
                 return None
             arrays.append(values.reshape(count, -1))
         return arrays
