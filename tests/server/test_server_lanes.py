@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -431,6 +432,17 @@ async def test_a_model_that_is_gone_is_gone_and_comes_back() -> None:
     assert (await bench.ask(body_of(1)))[0] == 503
     bench.registry.publish(bench.served)
     assert (await bench.ask(body_of(1)))[0] == 200
+
+
+async def test_a_lane_does_not_keep_a_model_that_is_gone() -> None:
+    bench = Bench("FP32")
+    await bench.ask(body_of(1))
+    await bench.ask_raw({"inputs": []}, b"")
+    gone = weakref.ref(bench.served)
+    bench.registry.retire("m", 1)
+    bench.registry.ended("m", 1)
+    del bench.served, bench.execution
+    assert gone() is None
 
 
 def test_lanes_are_bounded() -> None:

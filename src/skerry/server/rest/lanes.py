@@ -10,6 +10,7 @@ a lane refuses nothing. What it answers is the same to the byte.
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias
+from weakref import ref
 
 from skerry.server import log
 from skerry.server.batching import Part, Rows
@@ -63,6 +64,10 @@ def _tell(reply: Reply, answer: Response | None) -> None:
         log.exception("connection broke", error=type(why).__name__)
 
 
+def _nothing() -> None:
+    """In place of a reference."""
+
+
 _Item: TypeAlias = tuple[Reply, Request, float]
 
 
@@ -74,7 +79,7 @@ class Lane:
         self._route = route
         self._otherwise = otherwise
         self._form_of = form
-        self._served: ServedVersion | None = None
+        self._served: Callable[[], ServedVersion | None] = _nothing  # weak: a lane must not keep a model in memory
         self._form: Form | None = None
         self._turns: Turns[_Item]
 
@@ -92,26 +97,26 @@ class Lane:
         return None
 
     def _closed(self) -> bool:
-        return self._form is None or self._served is None or not self._served.execution.inline
+        served = self._served()
+        return self._form is None or served is None or not served.execution.inline
 
     def _look(self) -> None:
         """Find out which version answers at present, and whether it takes such requests."""
         try:
             served = self._plane.find(self._route.model, self._route.version)
         except (NotReady, UnknownModel):
-            self._served = self._form = None
+            self._served, self._form = _nothing, None
             return
-        if served is not self._served:
-            self._served = served
+        if served is not self._served():
+            self._served = ref(served)
             self._form = self._form_of(served)
             self._turns = served.execution.turns(self._end)
 
     def _end(self, items: list[_Item], _size: int) -> None:
         """Answer who is still there."""
         wanted = [item for item in items if item[0].open]
-        if self._served is not None:
-            for _ in range(len(items) - len(wanted)):
-                self._plane.count_failure(self._served, _INTERFACE, "ModelInfer")
+        if len(wanted) < len(items) and (served := self._served()) is not None:
+            self._plane.count_rows(served, _INTERFACE, [], len(items) - len(wanted))
         try:
             answers = self._answers([item[1] for item in wanted], [item[2] for item in wanted])
         except Exception as why:  # noqa: BLE001 - a defect of the lane is a slower answer, not a missing one
@@ -124,7 +129,7 @@ class Lane:
         """Answer what is plain and right."""
         answers: list[Response | None] = [None] * len(requests)
         self._look()
-        served, form = self._served, self._form
+        served, form = self._served(), self._form
         if served is None or form is None or not served.execution.inline:
             return answers
         read = form.read(requests)
