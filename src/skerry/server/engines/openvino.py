@@ -266,22 +266,24 @@ class RepeatingSlot(OpenVinoSlot):
         raise NotImplementedError
 
     def infer_each(self, rows: Sequence[tuple[Array, Shape]], count: int) -> list[tuple[Array, Shape]] | None:
-        rooms = self._rooms_for([shape for _, shape in rows])
-        columns = [values.reshape(count, -1) for values, _ in rows]
-        shapes: list[Shape] = []
-        results: list[Array] = []
-        for number in range(count):
-            for room, column in zip(rooms, columns, strict=True):
-                room[:] = column[number]
-            found = self.run()
-            if not number:
-                shapes = [output.shape for output in found]
-                results = [np.empty((count, *output.shape), output.dtype) for output in found]
-            for result, output, shape in zip(results, found, shapes, strict=True):
-                if output.shape != shape:
-                    return None
-                result[number] = output
-        return [(results[index].reshape(-1), shapes[index]) for index in self._order]
+        pairs = [
+            (room, values.reshape(count, -1))
+            for room, (values, _) in zip(self._rooms_for([shape for _, shape in rows]), rows, strict=True)
+        ]
+        places: list[tuple[Array, Shape]] = []
+        try:
+            for number in range(count):
+                for room, column in pairs:
+                    room[:] = column[number]
+                found = self._run().values()
+                places = places or [(np.empty((count, *each.shape), each.dtype), each.shape) for each in found]
+                for output, (place, shape) in zip(found, places, strict=True):
+                    if output.shape != shape:
+                        return None
+                    place[number] = output
+        except RuntimeError as why:
+            raise InferenceFailed(f"Internal inference error - {reason_of(why)}") from None
+        return [(places[index][0].reshape(-1), places[index][1]) for index in self._order]
 
 
 class FixedSlot(RepeatingSlot):

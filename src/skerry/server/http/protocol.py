@@ -166,7 +166,8 @@ class Connection(asyncio.Protocol):
             if start > len(data):
                 self._begin_known_body(head, data[begin:])
                 return
-            self._hold(head.length)
+            self._held += head.length
+            self._listener.buffered += head.length
             self._start(Request(head.method, head.target, head.headers, data[begin:start]), keep=True)
         if start < len(data) and not self._deaf:
             self._parse(data[start:] if start else data)

@@ -80,15 +80,14 @@ class Lane:
         self._otherwise = otherwise
         self._form_of = form
         self._served: Callable[[], ServedVersion | None] = _nothing  # weak: a lane must not keep a model in memory
-        self._form: Form | None = None
+        self._form: Form | None = None  # how its requests are read, if it takes any
+        self._open = False  # and runs them on the loop
         self._turns: Turns[_Item]
 
     def handle(self, request: Request, reply: Reply) -> Response | Later | None:
         """Answer now or later, or with None: then the reply will be told."""
-        if self._closed():
-            self._look()
-            if self._closed():
-                return self._otherwise(request)
+        if not self._open and self._look() is None:
+            return self._otherwise(request)
         now = perf_counter()
         if self._turns.is_alone():
             [answer] = self._answers([request], [now])
@@ -96,21 +95,22 @@ class Lane:
         self._turns.add((reply, request, now))
         return None
 
-    def _closed(self) -> bool:
-        served = self._served()
-        return self._form is None or served is None or not served.execution.inline
-
-    def _look(self) -> None:
-        """Find out which version answers at present, and whether it takes such requests."""
+    def _look(self) -> tuple[ServedVersion, Form] | None:
+        """Find out which version answers at present, and whether it takes such requests, and on the loop."""
+        self._open = False
         try:
             served = self._plane.find(self._route.model, self._route.version)
         except (NotReady, UnknownModel):
             self._served, self._form = _nothing, None
-            return
+            return None
         if served is not self._served():
             self._served = ref(served)
             self._form = self._form_of(served)
             self._turns = served.execution.turns(self._end)
+        if self._form is None or not served.execution.inline:
+            return None
+        self._open = True
+        return served, self._form
 
     def _end(self, items: list[_Item], _size: int) -> None:
         """Answer who is still there."""
@@ -128,23 +128,24 @@ class Lane:
     def _answers(self, requests: list[Request], since: list[float]) -> list[Response | None]:
         """Answer what is plain and right."""
         answers: list[Response | None] = [None] * len(requests)
-        self._look()
-        served, form = self._served(), self._form
-        if served is None or form is None or not served.execution.inline:
+        if (found := self._look()) is None:
             return answers
+        served, form = found
         read = form.read(requests)
         if not read.places:
             return answers
         if len(read.places) < len(requests):
             since = [since[place] for place in read.places]
-        found: list[Response | None] = []
+        written: list[Response | None] = []
         for part in served.execution.run_rows(read.rows, since):
-            found += form.written(part, read.begins[len(found) : len(found) + part[0]])
-        if None in found:  # not a model for this lane
-            self._form = None
-        succeeded = [at for at, answer in zip(since, found, strict=True) if answer is not None and answer.status == 200]
-        self._plane.count_rows(served, _INTERFACE, succeeded, len(found) - found.count(None) - len(succeeded))
-        for place, answer in zip(read.places, found, strict=True):
+            written += form.written(part, read.begins[len(written) : len(written) + part[0]])
+        if None in written:  # not a model for this lane
+            self._form, self._open = None, False
+        well = [at for at, answer in zip(since, written, strict=True) if answer is not None and answer.status == 200]
+        self._plane.count_rows(served, _INTERFACE, well, len(written) - written.count(None) - len(well))
+        if len(written) == len(answers):
+            return written
+        for place, answer in zip(read.places, written, strict=True):
             answers[place] = answer
         return answers
 
