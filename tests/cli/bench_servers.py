@@ -27,8 +27,10 @@ class Fake:
     port: int = 0
     inferences: int = 0
     heads: list[str] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -72,6 +74,8 @@ def fake(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[Fake
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in server.writers:
+            writer.transport.abort()  # to close alone would wait for a client that does not read
         for _ in range(5):  # a connection is closed some turns of the loop after it was told to
             await asyncio.sleep(0)
 

@@ -77,6 +77,15 @@ def test_the_line_that_is_printed_works(tmp_path: Path, form: str) -> None:
         assert process.wait(timeout=20) == 0
 
 
+def test_the_names_that_ovms_has_for_its_options_are_understood(tmp_path: Path) -> None:
+    """Handed on to the server only, the command would wait for an answer at another port, and say nothing."""
+    host, port = free_place()
+    path = harness.save(harness.iris(), tmp_path / "iris")
+    with served(path, f"--rest_bind_address={host}", "--rest_port", str(port), "--model_name=flowers") as (_, lines):
+        assert f"REST     http://{host}:{port}" in lines
+        assert "/v2/models/flowers/infer" in lines[-2]
+
+
 def test_several_models_from_a_list(tmp_path: Path) -> None:
     models = [{"config": {"name": name, "base_path": str(tmp_path / name)}} for name in ("first", "second")]
     for name in ("first", "second"):

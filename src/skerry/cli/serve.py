@@ -45,10 +45,16 @@ _SIZES: Final = {
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", help="Name of the model; else that of its file or directory.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--http-port", default=8000, show_default=True, help="Port of the REST interface.")
-@click.option("--grpc-port", default=0, show_default=True, help="Port of the gRPC interface; 0 is none.")
+@click.option("--name", "--model_name", "name", help="Name of the model; else that of its file or directory.")
+@click.option(
+    "--host", "--rest_bind_address", "host", default="127.0.0.1", show_default=True, help="Address to listen on."
+)
+@click.option(
+    "--http-port", "--rest_port", "http_port", default=8000, show_default=True, help="Port of the REST interface."
+)
+@click.option(
+    "--grpc-port", "--port", "grpc_port", default=0, show_default=True, help="Port of the gRPC interface; 0 is none."
+)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def serve(path: Path, name: str | None, host: str, http_port: int, grpc_port: int, options: tuple[str, ...]) -> None:
     """Serve the model at PATH with the Open Inference Protocol, without the platform.
