@@ -168,6 +168,27 @@ async def test_a_client_that_leaves_cancels_its_work(place: Place) -> None:
     assert place.listener.buffered == 0
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_large_body_that_is_read_in_place_and_does_not_end(place: Place, leaves: bool) -> None:
+    whole = b"POST / HTTP/1.1\r\ncontent-length: 300000\r\n\r\n" + bytes(300_000)
+    reader, writer = await place.open()
+    writer.write(whole)
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(whole[:200_000])  # now the head is known
+        await writer.drain()
+        [connection] = place.listener.connections
+        while connection._in_place is None:
+            await asyncio.sleep(0.01)
+    if leaves:
+        writer.close()
+    else:
+        assert (await everything(reader)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+    await quiet(place)
+    assert place.listener.buffered == 0
+
+
 class Lane:
     """Takes everything and keeps it."""
 

@@ -37,7 +37,7 @@ from skerry.server.rest.lanes import Lanes
 from skerry.server.rest.plain import plain_version
 from skerry.server.rest.plans import Plans
 from skerry.server.rest.raw import raw_version
-from skerry.server.rest.reading import JSON_ONLY, Encoding, read_request
+from skerry.server.rest.reading import HEADER_LENGTH, JSON_ONLY, Encoding, read_request
 from skerry.server.rest.routes import Endpoint, Route, Routes
 from skerry.server.rest.writing import write_response
 from skerry.server.tensors import InferRequest, InferResponse
@@ -48,7 +48,6 @@ _INTERFACE: Final = "REST"
 _LIVE: Final = b'{"live":true}'
 _READY: Final = b'{"ready":true}'
 _MAX_BODY: Final = 128 << 20
-_HEADER_LENGTH: Final = b"inference-header-content-length"
 _CONTENT_TYPE: Final = b"content-type"
 
 
@@ -129,7 +128,7 @@ class Application:
     def _read(self, request: Request, served: ServedVersion, received_at: float) -> tuple[InferRequest, Encoding]:
         headers = request.headers
         body = request.body
-        header_length = headers.get(_HEADER_LENGTH)
+        header_length = headers.get(HEADER_LENGTH)
         if header_length is None:
             if headers.get(_CONTENT_TYPE, b"").startswith(uploads.KINDS):
                 upload = uploads.read_upload(request, served, received_at)

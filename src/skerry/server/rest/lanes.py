@@ -19,12 +19,12 @@ from skerry.server.errors import NotReady, UnknownModel
 from skerry.server.http.messages import Handler, Later, Reply, Request, Response
 from skerry.server.registry import ServedVersion
 from skerry.server.rest import large, uploads
+from skerry.server.rest.reading import HEADER_LENGTH
 from skerry.server.rest.routes import Route
 from skerry.server.turns import Turns
 
 _INTERFACE: Final = "REST"
 _REMEMBERED: Final = 512
-_HEADER_LENGTH: Final = b"inference-header-content-length"
 _ENCODING: Final = b"content-encoding"
 _CONTENT_TYPE: Final = b"content-type"
 
@@ -175,6 +175,6 @@ class Lanes:
         headers = request.headers
         if _ENCODING in headers:
             return None
-        if _HEADER_LENGTH in headers:
+        if HEADER_LENGTH in headers:
             return lanes[1]
         return None if headers.get(_CONTENT_TYPE, b"").startswith(uploads.KINDS) else lanes[0]

@@ -21,19 +21,15 @@ _REMEMBERED: Final = 256
 class _Cut(msgspec.Struct, frozen=True, gc=False):
     """Where a tensor is in the body."""
 
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
     dtype: np.dtype[Any]
     count: int
     offset: int
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """How to cut a body of this length, whose tensors begin there."""
+    """How to cut a body of this length."""
 
     length: int
-    begin: int
     tensors: list[tuple[str, str, tuple[int, ...]]]
     """Name, datatype and shape of each."""
     cuts: list[_Cut]
@@ -60,8 +56,8 @@ class Plans:
         if plan is None:
             return None
         tensors = [
-            Tensor(cut.name, cut.datatype, cut.shape, np.frombuffer(body, cut.dtype, cut.count, cut.offset))
-            for cut in plan.cuts
+            Tensor(name, datatype, shape, np.frombuffer(body, cut.dtype, cut.count, cut.offset))
+            for (name, datatype, shape), cut in zip(plan.tensors, plan.cuts, strict=True)
         ]
         return InferRequest(tensors, plan.outputs, received_at), plan.encoding
 
@@ -75,11 +71,11 @@ class Plans:
             values = tensor.values
             if isinstance(values, list) or tensor.datatype == "BOOL":  # both are more than a view
                 return
-            cuts.append(_Cut(tensor.name, tensor.datatype, tensor.shape, values.dtype, values.size, offset))
+            cuts.append(_Cut(values.dtype, values.size, offset))
             offset += values.nbytes
         if offset != len(body):  # some of the values were in the JSON
             return
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        tensors = [(cut.name, cut.datatype, cut.shape) for cut in cuts]
-        self._known[bytes(body[:size])] = Plan(len(body), size, tensors, cuts, request.outputs, encoding)
+        tensors = [(tensor.name, tensor.datatype, tensor.shape) for tensor in request.inputs]
+        self._known[bytes(body[:size])] = Plan(len(body), tensors, cuts, request.outputs, encoding)

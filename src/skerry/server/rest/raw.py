@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, Final
 
+import msgspec
 import numpy as np
-import orjson
 
 from skerry.server.batching import Part
 from skerry.server.errors import ServingError
@@ -19,10 +19,10 @@ from skerry.server.rest.failures import response_of
 from skerry.server.rest.lanes import Taken
 from skerry.server.rest.plain import PlainVersion, can_be_plain
 from skerry.server.rest.plans import Plan, Plans
-from skerry.server.rest.writing import BINARY
-from skerry.server.tensors import DTYPES, Array
+from skerry.server.rest.reading import HEADER_LENGTH, Encoding
+from skerry.server.rest.writing import write_response
+from skerry.server.tensors import DTYPES, Array, InferResponse, Tensor
 
-_HEADER_LENGTH: Final = b"inference-header-content-length"
 _AS_BYTES: Final = b""  # in place of how an answer in JSON begins
 
 
@@ -37,29 +37,25 @@ class RawVersion:
         self._shapes = [spec.usual_shape for spec in served.model.inputs]
         self._tensors = [(spec.name, spec.datatype, spec.usual_shape) for spec in served.model.inputs]
         self._outputs = [spec.name for spec in served.model.outputs]
-        described = [
-            {
-                "name": spec.name,
-                "shape": spec.usual_shape,
-                "datatype": spec.datatype,
-                "parameters": {"binary_data_size": prod(spec.usual_shape) * DTYPES[spec.datatype].itemsize},
-            }
+        zeros = [
+            Tensor(spec.name, spec.datatype, spec.usual_shape, np.zeros(prod(spec.usual_shape), DTYPES[spec.datatype]))
             for spec in served.model.outputs
         ]
-        document = {"model_name": served.name, "model_version": served.version, "outputs": described}
-        self._before = orjson.dumps(document)
-        self._header = b"inference-header-content-length: %d\r\n" % len(self._before)
+        sample = write_response(InferResponse(served.name, served.version, zeros), Encoding(all_binary=True))
+        size = sum(len(tensor.values.tobytes()) for tensor in zeros if not isinstance(tensor.values, list))
+        self._before = sample.body[: len(sample.body) - size]
+        self._sample = sample
 
     def read(self, requests: Sequence[Request]) -> Taken:
         """Read requests whose JSON is known."""
         found = Taken()
         tails = []
         for place, request in enumerate(requests):
-            plan = self._plans.find(request.body, request.headers[_HEADER_LENGTH])
+            plan = self._plans.find(request.body, request.headers[HEADER_LENGTH])
             if plan is not None and plan.tensors == self._tensors and (begin := self._begin(plan)) is not None:
                 found.places.append(place)
                 found.begins.append(begin)
-                tails.append(request.body[plan.begin :])
+                tails.append(request.body[plan.cuts[0].offset :])
         if not tails:
             return found
         values = np.frombuffer(b"".join(tails), self._dtype).reshape(len(tails), -1)
@@ -98,7 +94,7 @@ class RawVersion:
         for place, begin in enumerate(begins):
             if begin == _AS_BYTES:
                 rows = [each[place * size : (place + 1) * size] for each, size in zip(data, sizes, strict=True)]
-                answers[place] = Response(200, b"".join((self._before, *rows)), BINARY, self._header)
+                answers[place] = msgspec.structs.replace(self._sample, body=b"".join((self._before, *rows)))
         return answers
 
 

@@ -27,6 +27,7 @@ from skerry.server.tensors import (
     element_count,
 )
 
+HEADER_LENGTH: Final = b"inference-header-content-length"
 _NDARRAY: Final = "Could not parse input content. Not valid ndarray detected"
 _MOST_DIGITS: Final = 18
 _FLOATS: Final = frozenset({"FP16", BF16, "FP32", "FP64"})

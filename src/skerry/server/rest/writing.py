@@ -13,7 +13,7 @@ from skerry.server.http.messages import Response
 from skerry.server.rest.reading import JSON_ONLY, Encoding
 from skerry.server.tensors import InferResponse, Tensor, join_byte_strings, numbers_of
 
-BINARY: Final = b"application/octet-stream"
+_BINARY: Final = b"application/octet-stream"
 
 
 def write_response(answer: InferResponse, encoding: Encoding) -> Response:
@@ -38,7 +38,7 @@ def _write_as_asked(document: dict[str, Any], answer: InferResponse, encoding: E
     if not raw:
         return Response(200, json)
     header = b"inference-header-content-length: %d\r\n" % len(json)
-    return Response(200, b"".join((json, *raw)), BINARY, header)
+    return Response(200, b"".join((json, *raw)), _BINARY, header)
 
 
 def _listed(tensor: Tensor) -> dict[str, Any]:
