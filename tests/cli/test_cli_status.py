@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,17 +15,9 @@ from skerry.cli.main import cli
 from skerry.daemon.certificates import Pki, ensure, kubeconfig
 from skerry.daemon.health import note, note_start
 from skerry.daemon.lock import DaemonFacts
-from skerry.daemon.paths import Paths, paths
+from skerry.daemon.paths import Paths
 from skerry.kit.clock import SystemClock
 from skerry.kit.processes import identify
-
-
-@pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    monkeypatch.setenv("SKERRY_HOME", str(tmp_path))
-    where = paths()
-    where.store.parent.mkdir(parents=True)
-    return where
 
 
 def running(where: Paths, api_url: str) -> None:

@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from tests.cli.test_cli_status import running
 from skerry.cli.main import cli
 from skerry.cli.status_text import lines
 from skerry.daemon.health import acknowledge, note, read_health
-from skerry.daemon.paths import Paths, paths
+from skerry.daemon.paths import Paths
 from skerry.kit.clock import SystemClock
 
 Item = dict[str, Any]
@@ -49,14 +48,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-@pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    monkeypatch.setenv("SKERRY_HOME", str(tmp_path))
-    where = paths()
-    where.store.parent.mkdir(parents=True)
-    return where
 
 
 @pytest.fixture

@@ -48,19 +48,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory, classifier: Path) -> Iter
     running.skerry("down")
 
 
-class Load:
-    """A client that asks for inferences until it is told to stop, and remembers every failure."""
+class Client:
+    """Asks from a thread of its own, until the block ends."""
 
-    def __init__(self, url: str, picture: bytes) -> None:
-        body, header_length = binary_request(picture)
-        self._request = urllib.request.Request(
-            f"{url}/v2/models/ovms-resnet50/infer",
-            data=body,
-            headers={"Host": HOST, "Inference-Header-Content-Length": str(header_length)},
-        )
+    def __init__(self) -> None:
         self._stop = threading.Event()
-        self.answered = 0
-        self.failures: list[str] = []
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -70,6 +62,24 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Load(Client):
+    """A client that asks for inferences until it is told to stop, and remembers every failure."""
+
+    def __init__(self, url: str, picture: bytes) -> None:
+        body, header_length = binary_request(picture)
+        self._request = urllib.request.Request(
+            f"{url}/v2/models/ovms-resnet50/infer",
+            data=body,
+            headers={"Host": HOST, "Inference-Header-Content-Length": str(header_length)},
+        )
+        self.answered = 0
+        self.failures: list[str] = []
+        super().__init__()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -217,7 +227,7 @@ def test_after_a_power_cut_nothing_is_ready_before_it_runs_again(platform: Platf
     assert waited.returncode == 0
 
 
-class FirstAnswers:
+class FirstAnswers(Client):
     """A client that asks from before the platform answers; an impatient `kubectl`."""
 
     _PATHS = (
@@ -232,16 +242,7 @@ class FirstAnswers:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._trust = ssl.create_default_context(cafile=str(platform.home / "state" / "pki" / "ca.crt"))
         self.answers: list[list[dict[str, Any]]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__init__()
 
     def _run(self) -> None:
         while not self._stop.is_set():

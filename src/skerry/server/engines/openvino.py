@@ -258,8 +258,9 @@ class OpenVinoSlot:
 class RepeatingSlot(OpenVinoSlot):
     """One whose input tensors stay from call to call."""
 
-    _order: list[int]
-    """Where the outputs are in the model, by name."""
+    def __init__(self, request: ov.InferRequest, outputs: _Numbered) -> None:
+        super().__init__(request)
+        self._order = [index for _, index in outputs]
 
     def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
         """What to fill for inputs of these shapes."""
@@ -290,7 +291,7 @@ class FixedSlot(RepeatingSlot):
     """For a model whose tensors have one shape each: all of them are set once."""
 
     def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
-        super().__init__(request)
+        super().__init__(request, outputs)
         self._rooms: list[Array] = []
         self._results: list[tuple[Array, Shape]] = []
         for spec, index in inputs:
@@ -301,7 +302,6 @@ class FixedSlot(RepeatingSlot):
             tensor = ov.Tensor(request.model_outputs[index].element_type, ov.Shape(spec.fixed_shape))
             request.set_output_tensor(index, tensor)
             self._results.append((_values_of(tensor), spec.fixed_shape or ()))
-        self._order = [index for _, index in outputs]
 
     def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
         return self._rooms
@@ -354,10 +354,9 @@ class VaryingSlot(RepeatingSlot):
     """
 
     def __init__(self, request: ov.InferRequest, inputs: _Numbered, outputs: _Numbered) -> None:
-        super().__init__(request)
+        super().__init__(request, outputs)
         self._inputs = [_Room(request, index) for _, index in inputs]
         self._outputs = [(index, spec.datatype) for spec, index in outputs]
-        self._order = [index for _, index in outputs]
 
     def _rooms_for(self, shapes: list[Shape]) -> list[Array]:
         return [room.array(shape) for room, shape in zip(self._inputs, shapes, strict=True)]
